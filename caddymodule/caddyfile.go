@@ -1,0 +1,349 @@
+package caddymodule
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+
+	"github.com/wsingest/wsingest/resume/filestore"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("ws_ingest", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		handler := new(Handler)
+		return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+	})
+	// Behind whatever says who the client is, and before everything that answers:
+	// what is no upload passes through, so it may stand before handle and route.
+	httpcaddyfile.RegisterDirectiveOrder("ws_ingest", httpcaddyfile.Before, "invoke")
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	ws_ingest [<matcher>] {
+//		store           file [<directory>]
+//		expire          <duration>|never
+//		sync            <size> [<duration>]
+//		deliver         next [<method>] | file <path> {
+//			on_conflict rename|overwrite|fail
+//			retry_for   <duration>
+//		}
+//		on_complete     webhook <url>
+//		owner           <placeholder>
+//		max_size        <size>
+//		quota           <size> per_owner
+//		allow_origin    <host>...
+//		keepalive       <interval> [<timeout>]
+//		memory          <size>
+//		max_connections <number>
+//		sha256
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive
+	if d.NextArg() {
+		return d.Errf("ws_ingest takes no argument but a matcher, and %q is none: a path begins with a slash", d.Val())
+	}
+	p := parser{Dispenser: d, h: h}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := p.option(); err != nil {
+			return err
+		}
+	}
+	return p.finish()
+}
+
+// parser reads the options of one directive.
+type parser struct {
+	*caddyfile.Dispenser
+	h    *Handler
+	name string // of the option at hand, for errors
+	seen []string
+
+	store caddy.Module // as named; nil: not named
+	file  FileStore    // what expire and sync say
+}
+
+// subdirectives are the options by name.
+var subdirectives = map[string]func(*parser) error{
+	"store":           (*parser).parseStore,
+	"expire":          (*parser).parseExpire,
+	"sync":            (*parser).parseSync,
+	"deliver":         (*parser).parseDeliver,
+	"on_complete":     (*parser).parseOnComplete,
+	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
+	"max_size":        func(p *parser) error { return p.size(&p.h.MaxSize) },
+	"quota":           (*parser).parseQuota,
+	"allow_origin":    (*parser).parseAllowOrigin,
+	"keepalive":       (*parser).parseKeepalive,
+	"memory":          func(p *parser) error { return p.size(&p.h.Memory) },
+	"max_connections": (*parser).parseMaxConnections,
+	"sha256":          func(p *parser) error { p.h.SHA256 = true; return p.end() },
+}
+
+// subdirectiveNames are the same in the order of the documentation.
+var subdirectiveNames = []string{
+	"store", "expire", "sync", "deliver", "on_complete", "owner", "max_size", "quota",
+	"allow_origin", "keepalive", "memory", "max_connections", "sha256",
+}
+
+// repeatable are the options that may stand more than once.
+var repeatable = []string{"allow_origin"}
+
+func (p *parser) option() error {
+	name := p.Val()
+	p.name = name
+	parse, ok := subdirectives[name]
+	switch {
+	case !ok:
+		return p.Errf("unknown option %q of ws_ingest, known are %s", name, strings.Join(subdirectiveNames, ", "))
+	case slices.Contains(p.seen, name) && name == "deliver":
+		return p.Err("deliver stands twice: an upload is delivered once, to the next handler or to a file")
+	case slices.Contains(p.seen, name) && !slices.Contains(repeatable, name):
+		return p.Errf("%s stands twice", name)
+	}
+	p.seen = append(p.seen, name)
+	return parse(p)
+}
+
+// finish puts the store together, of which several options speak.
+func (p *parser) finish() error {
+	file := p.file
+	switch named := p.store.(type) {
+	case nil:
+		if file == (FileStore{}) {
+			return nil // all is default
+		}
+	case *FileStore:
+		file.Path = named.Path
+	default:
+		if file != (FileStore{}) {
+			return p.Errf("expire and sync are options of the store file, but the store is %s", named.CaddyModule().ID.Name())
+		}
+		p.h.StoreRaw = caddyconfig.JSONModuleObject(named, "store", named.CaddyModule().ID.Name(), nil)
+		return nil
+	}
+	p.h.StoreRaw = caddyconfig.JSONModuleObject(&file, "store", "file", nil)
+	return nil
+}
+
+func (p *parser) parseStore() error {
+	if !p.NextArg() {
+		return p.Err("store needs the name of a store, such as: store file /srv/uploads")
+	}
+	module, err := caddyfile.UnmarshalModule(p.Dispenser, "http.ws_ingest.stores."+p.Val())
+	if err != nil {
+		return err
+	}
+	store, ok := module.(StoreModule)
+	if !ok {
+		return p.Errf("%T is no store", module)
+	}
+	p.store = store
+	return nil
+}
+
+// UnmarshalCaddyfile reads `file [<directory>]`.
+func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the name
+	d.Args(&s.Path)
+	if d.NextArg() {
+		return d.Errf("the store file takes one directory, and %q is another", d.Val())
+	}
+	if d.NextBlock(d.Nesting()) {
+		return d.Err("the store file has no block: expire and sync stand in that of ws_ingest")
+	}
+	return nil
+}
+
+func (p *parser) parseExpire() error {
+	s := ""
+	if err := p.text(&s); err != nil {
+		return err
+	}
+	if s == "never" {
+		p.file.Expire = caddy.Duration(filestore.Never)
+		return nil
+	}
+	return p.parseDuration(s, &p.file.Expire)
+}
+
+func (p *parser) parseSync() error {
+	if err := p.oneSize(&p.file.SyncBytes); err != nil {
+		return err
+	}
+	if p.CountRemainingArgs() > 0 {
+		if err := p.duration(&p.file.SyncInterval); err != nil {
+			return err
+		}
+	}
+	return p.end()
+}
+
+func (p *parser) parseDeliver() error {
+	d := new(Deliver)
+	p.h.Deliver = d
+	to := ""
+	p.Args(&to)
+	switch to {
+	case "next":
+		if p.NextArg() {
+			d.Method = strings.ToUpper(p.Val())
+		}
+	case "file":
+		if !p.NextArg() {
+			return p.Err("deliver file needs a path, such as: deliver file /srv/files/{ws_ingest.name}")
+		}
+		d.File = p.Val()
+	default:
+		return p.Errf("deliver %q, expected next or file", to)
+	}
+	if p.NextArg() {
+		return p.Errf("deliver %s has an argument too many: %q", to, p.Val())
+	}
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		if err := p.deliverOption(d, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *parser) deliverOption(d *Deliver, to string) error {
+	p.name = p.Val()
+	switch name := p.name; {
+	case name == "on_conflict" && to == "file":
+		if p.text(&d.OnConflict) != nil || !slices.Contains(conflicts, d.OnConflict) {
+			return p.Errf("on_conflict %q, expected %s", d.OnConflict, strings.Join(conflicts, ", "))
+		}
+		return nil
+	case name == "on_conflict":
+		return p.Err("on_conflict is for deliver file: there are no files to conflict with here")
+	case name == "retry_for":
+		if err := p.duration(&d.RetryFor); err != nil {
+			return err
+		}
+		return p.end()
+	default:
+		return p.Errf("unknown option %q of deliver, known are on_conflict, retry_for", name)
+	}
+}
+
+func (p *parser) parseOnComplete() error {
+	args := p.RemainingArgs()
+	if len(args) != 2 || args[0] != "webhook" {
+		return p.Errf("on_complete %s, expected: on_complete webhook <url>", strings.Join(args, " "))
+	}
+	p.h.Webhook = args[1]
+	return nil
+}
+
+func (p *parser) parseQuota() error {
+	if err := p.oneSize(&p.h.QuotaPerOwner); err != nil {
+		return err
+	}
+	if !p.NextArg() || p.Val() != "per_owner" {
+		return p.Err("quota says for whom: quota <size> per_owner")
+	}
+	return p.end()
+}
+
+func (p *parser) parseAllowOrigin() error {
+	hosts := p.RemainingArgs()
+	if len(hosts) == 0 {
+		return p.Err("allow_origin needs a host, such as app.example.com")
+	}
+	p.h.AllowOrigins = append(p.h.AllowOrigins, hosts...)
+	return nil
+}
+
+func (p *parser) parseKeepalive() error {
+	p.h.Keepalive = new(Keepalive)
+	if err := p.duration(&p.h.Keepalive.Interval); err != nil {
+		return err
+	}
+	if p.CountRemainingArgs() > 0 {
+		if err := p.duration(&p.h.Keepalive.Timeout); err != nil {
+			return err
+		}
+	}
+	return p.end()
+}
+
+func (p *parser) parseMaxConnections() error {
+	s := ""
+	if err := p.text(&s); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return p.Errf("max_connections %s, expected a number, 1 or more", s)
+	}
+	p.h.MaxConnections = n
+	return nil
+}
+
+// text reads the one argument of an option.
+func (p *parser) text(to *string) error {
+	if !p.NextArg() {
+		return p.Errf("%s needs a value", p.name)
+	}
+	*to = p.Val()
+	return p.end()
+}
+
+// size reads the one argument of an option, a size.
+func (p *parser) size(to *int64) error {
+	if err := p.oneSize(to); err != nil {
+		return err
+	}
+	return p.end()
+}
+
+// oneSize reads the next argument, a size.
+func (p *parser) oneSize(to *int64) error {
+	if !p.NextArg() {
+		return p.Errf("%s needs a size, such as 50GiB", p.name)
+	}
+	n, err := humanize.ParseBytes(p.Val())
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return p.Errf("%s %s, expected a size of at least one byte, such as 64MiB, 50GB or 1000", p.name, p.Val())
+	}
+	*to = int64(n)
+	return nil
+}
+
+// duration reads the next argument, a duration.
+func (p *parser) duration(to *caddy.Duration) error {
+	if !p.NextArg() {
+		return p.Errf("%s needs a duration, such as 15s or 2d", p.name)
+	}
+	return p.parseDuration(p.Val(), to)
+}
+
+func (p *parser) parseDuration(s string, to *caddy.Duration) error {
+	d, err := caddy.ParseDuration(s)
+	if err != nil {
+		return p.Errf("%s %s, expected a duration, such as 15s or 2d", p.name, s)
+	}
+	if d <= 0 {
+		return p.Errf("%s %s, expected a duration longer than nothing", p.name, s)
+	}
+	*to = caddy.Duration(d)
+	return nil
+}
+
+// end refuses what stands behind the arguments of an option.
+func (p *parser) end() error {
+	if p.NextArg() {
+		return p.Errf("%q is an argument too many", p.Val())
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+/**
+ * Uploads of large files over a WebSocket that survive what breaks.
+ *
+ *     import { Upload } from './wsingest.js';
+ *     const upload = new Upload(file, { url: '/upload/', onProgress: ({ received }) => show(received) });
+ *     const { location } = await upload.start();
+ *
+ * This module needs no document and works in a worker as well. The custom
+ * element `<ws-upload>` is in element.js.
+ *
+ * @module
+ */
+
+export { RUNNING, Upload } from './upload.js';
+export { UploadError } from './errors.js';
+export { endpoint } from './protocol.js';
+export { remembered, reopen } from './remember.js';

@@ -1,0 +1,216 @@
+package python
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wsingest/wsingest/middleware"
+	"github.com/wsingest/wsingest/resume/filestore"
+)
+
+// server is the middleware with a file store, and an app that keeps what it
+// gets.
+type server struct {
+	http   *httptest.Server
+	ingest *middleware.Ingest
+	line   *line
+
+	mu     sync.Mutex
+	files  map[string][]byte // by name
+	status int
+}
+
+func newServer(t *testing.T) *server {
+	store, err := filestore.New(t.TempDir(), filestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{files: map[string][]byte{}, status: http.StatusCreated}
+	s.ingest, err = middleware.New(store, middleware.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http = httptest.NewServer(s.ingest.Wrap(http.HandlerFunc(s.app)))
+	s.line = newLine(t, s.http.Listener.Addr().String())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		s.ingest.Shutdown(ctx)
+		s.http.Close()
+		store.Close()
+	})
+	return s
+}
+
+func (s *server) app(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_, name, _ := strings.Cut(r.Header.Get("Content-Disposition"), "filename=")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[strings.Trim(name, `"`)] = body
+	w.WriteHeader(s.status)
+	fmt.Fprintf(w, "took %d bytes", len(body))
+}
+
+func (s *server) url() string { return "ws://" + s.line.address() + "/upload/" }
+
+func (s *server) mustHave(t *testing.T, name string, want []byte) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got, ok := s.files[name]; !ok || !bytes.Equal(got, want) {
+		t.Errorf("the app got %d bytes as %q (%v), expected %d", len(got), name, ok, len(want))
+	}
+}
+
+// line is a TCP proxy that counts the bytes to the server, can be slow, and can
+// be cut.
+type line struct {
+	ln     net.Listener
+	server string
+	rate   atomic.Int64 // bytes a second; 0: as fast as it goes
+	sent   atomic.Int64
+	conns  atomic.Int64
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+func newLine(t *testing.T, server string) *line {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{ln: ln, server: server, open: map[net.Conn]bool{}}
+	go l.accept()
+	t.Cleanup(func() { ln.Close(); l.cut() })
+	return l
+}
+
+func (l *line) address() string { return l.ln.Addr().String() }
+
+func (l *line) accept() {
+	for {
+		client, err := l.ln.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", l.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		l.conns.Add(1)
+		l.mu.Lock()
+		l.open[client], l.open[server] = true, true
+		l.mu.Unlock()
+		go l.pump(client, server, nil)
+		go l.pump(server, client, &l.sent)
+	}
+}
+
+func (l *line) pump(to, from net.Conn, count *atomic.Int64) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if count != nil {
+			count.Add(int64(n))
+			if rate := l.rate.Load(); rate > 0 {
+				time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+			}
+		}
+		if _, e := to.Write(buf[:n]); err != nil || e != nil {
+			return
+		}
+	}
+}
+
+// cut breaks every connection.
+func (l *line) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.Close()
+		delete(l.open, c)
+	}
+}
+
+// until waits for so many bytes to have gone to the server.
+func (l *line) until(t *testing.T, n int64) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); l.sent.Load() < n; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes were sent within 30 s, expected %d", l.sent.Load(), n)
+		}
+	}
+}
+
+func interpreter() string {
+	if p := os.Getenv("WSINGEST_PYTHON"); p != "" {
+		return p
+	}
+	return "/usr/bin/python3"
+}
+
+// run is one run of a Python program.
+type run struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+func start(t *testing.T, stdin io.Reader, args ...string) *run {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	r := &run{cmd: exec.CommandContext(ctx, interpreter(), args...)}
+	r.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *run) exits(t *testing.T, code int) {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := r.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if got := r.cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("exit code %d, expected %d\n%s%s", got, code, &r.stdout, &r.stderr)
+	}
+}
+
+func makeFile(t *testing.T, size int) (string, []byte) {
+	t.Helper()
+	data := make([]byte, size)
+	rng := rand.NewChaCha8([32]byte{1})
+	rng.Read(data)
+	path := filepath.Join(t.TempDir(), "file.bin")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, data
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is one Chromium for all tests, each of which has a profile of its own
+// in it.
+var chromium struct {
+	once  sync.Once
+	ctx   context.Context
+	err   error
+	close func()
+}
+
+func startBrowser() {
+	path := findChromium()
+	if path == "" {
+		chromium.err = fmt.Errorf("no Chromium found: install it (apt-get install chromium), the page is tested in a real browser")
+		return
+	}
+	dir, err := os.MkdirTemp("", "quickstart-chromium-")
+	if err != nil {
+		chromium.err = err
+		return
+	}
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+	}
+	for _, flag := range []string{
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+		// Several tests share the browser, and only one of its tabs is in front.
+		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+	} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, _ = chromedp.NewContext(ctx)
+	chromium.ctx, chromium.err = ctx, chromedp.Do(ctx)
+	chromium.close = func() {
+		chromedp.Cancel(ctx)
+		stop()
+		for range 50 { // its children may still be writing
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+func findChromium() string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+func closeBrowser() {
+	if chromium.close != nil {
+		chromium.close()
+	}
+}
+
+// tab is the page as a person sees it.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // errors in the page's console
+}
+
+// visitAt starts a program and opens its page over a line of rate bytes a
+// second towards the server; 0: as fast as it goes.
+func visitAt(t *testing.T, rate int64) (*program, *valve, *tab) {
+	t.Helper()
+	p := start(t, t.TempDir())
+	v := newValve(t, p.addr())
+	v.rate.Store(rate)
+	return p, v, visit(t, v.url())
+}
+
+// visit opens url in a fresh profile.
+func visit(t *testing.T, url string) *tab {
+	t.Helper()
+	chromium.once.Do(startBrowser)
+	if chromium.err != nil {
+		t.Fatal(chromium.err)
+	}
+	b := &tab{t: t}
+	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
+		t.Fatal(err)
+	}
+	go b.watch(chromedp.Console(ctx))
+	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	t.Cleanup(cancel)
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.problems {
+			t.Errorf("in the page: %s", p)
+		}
+	})
+	b.do(chromedp.Navigate(url))
+	return b
+}
+
+// watch notes errors nobody caught, and what the browser refused to do. That
+// connections fail is what some of the tests are about.
+func (b *tab) watch(console iter.Seq2[chromedp.ConsoleMessage, error]) {
+	for m, err := range console {
+		if err != nil {
+			return
+		}
+		if m.IsException() || m.Type == chromedp.ConsoleError && m.Source != "network" && !strings.Contains(m.Text, "WebSocket connection to") {
+			b.mu.Lock()
+			b.problems = append(b.problems, m.String())
+			b.mu.Unlock()
+		}
+	}
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.t.Fatalf("%v\nthe page says: %s", err, b.text(".list"))
+	}
+}
+
+// eval returns the value of an expression in the page.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// shadow is where the pieces of the element are.
+const shadow = `document.querySelector("ws-upload").shadowRoot`
+
+// text returns what a piece of the element says.
+func (b *tab) text(selector string) string {
+	s, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](fmt.Sprintf(shadow+`.querySelector(%q)?.textContent ?? ""`, selector)))
+	return s
+}
+
+// choose gives files to the page as its file dialog does.
+func (b *tab) choose(paths ...string) {
+	b.t.Helper()
+	b.do(chromedp.SetUploadFiles(chromedp.JSPath(shadow+`.querySelector("input")`), paths, chromedp.NodeReady))
+}
+
+// drop drags files over the page and lets go of them.
+func (b *tab) drop(paths ...string) {
+	b.t.Helper()
+	data := input.DragData{Items: []*input.DragDataItem{}, Files: paths, DragOperationsMask: 1}
+	for _, typ := range []input.DispatchDragEventType{
+		input.DispatchDragEventTypeDragEnter, input.DispatchDragEventTypeDragOver, input.DispatchDragEventTypeDrop,
+	} {
+		p := input.DispatchDragEventParams{Type: typ, X: 300, Y: 250, Data: &data}
+		if _, err := chromedp.Call(b.ctx, input.DispatchDragEvent, p); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// press clicks the button that a screen reader calls so.
+func (b *tab) press(label string) {
+	b.t.Helper()
+	b.do(chromedp.Click(chromedp.JSPath(fmt.Sprintf(shadow+".querySelector('button[aria-label=%q]')", label))))
+}
+
+func (b *tab) state() string {
+	b.t.Helper()
+	return eval[string](b, shadow+`.querySelector(".row:not([data-state=interrupted])")?.dataset.state ?? ""`)
+}
+
+// await waits until the first row is in a state.
+func (b *tab) await(state string) {
+	b.t.Helper()
+	b.until("the upload is "+state, func() bool { return b.state() == state })
+}
+
+// arrived waits until part of the first row's file, 0 to 1, has arrived.
+func (b *tab) arrived(part float64) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("%.0f %% have arrived", part*100), func() bool {
+		return eval[float64](b, `(({received, length}) => received / length)(document.querySelector("ws-upload").uploads[0]?.progress ?? {received: 0, length: 1})`) >= part
+	})
+}
+
+func (b *tab) until(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waited too long until %s\nthe page says: %s", what, b.text(".list"))
+		}
+	}
+}
+
+// file makes one to upload.
+func file(t *testing.T, name string, p []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/systeminfo"
+	"github.com/chromedp/chromedp"
+)
+
+// A file that is many times larger than what the page may need. Not beside the
+// other tests: their pages would be measured as well.
+func TestLargeFileNeedsLittleMemory(t *testing.T) {
+	// A process keeps more than its page needs, until it finds time to clean up;
+	// a page that held the file would still be seen in it.
+	const most, mostResident = 150 << 20, 350 << 20
+	size := int64(512 << 20)
+	if testing.Short() { // under the race detector
+		size = 192 << 20
+	}
+	path, want := largeFile(t, size)
+	p := start(t, t.TempDir())
+	b := visit(t, p.url)
+	before := b.resident()
+	var heap, grown int64
+	b.choose(path)
+	b.until("it is done", func() bool {
+		heap, grown = max(heap, b.heap()), max(grown, b.resident()-before)
+		return b.state() == "done"
+	})
+	t.Logf("%d MiB: the page's heap and buffers had at most %d MiB, its process grew by at most %d MiB", size>>20, heap>>20, grown>>20)
+	if heap > most {
+		t.Errorf("the page needed more than %d MiB", int64(most)>>20)
+	}
+	if grown > mostResident {
+		t.Errorf("the process grew by more than %d MiB", int64(mostResident)>>20)
+	}
+	if runtime.GOOS == "linux" && before == 0 {
+		t.Error("no renderer process was found to measure")
+	}
+	f, err := os.Open(p.published("large.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	if [32]byte(h.Sum(nil)) != want {
+		t.Error("what arrived is not what was sent")
+	}
+}
+
+// largeFile writes size bytes that look like nothing else, without having them
+// in memory at once.
+func largeFile(t *testing.T, size int64) (path string, sum [32]byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "large.bin")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyN(io.MultiWriter(f, h), rand.NewChaCha8([32]byte{7}), size); err != nil {
+		t.Fatal(err)
+	}
+	return path, [32]byte(h.Sum(nil))
+}
+
+// heap returns what the page's scripts hold, buffers outside of the heap
+// included, in bytes.
+func (b *tab) heap() int64 {
+	b.t.Helper()
+	use, err := chromedp.Call(b.ctx, cdpruntime.GetHeapUsage, cdp.Empty{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return int64(use.UsedSize + use.BackingStorageSize)
+}
+
+// resident returns the memory of the browser's renderers, in bytes; 0 where it
+// cannot be seen.
+func (b *tab) resident() (sum int64) {
+	b.t.Helper()
+	info, err := chromedp.CallBrowser(b.ctx, systeminfo.GetProcessInfo, cdp.Empty{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, process := range info.ProcessInfo {
+		if process.Type != "renderer" {
+			continue
+		}
+		f, err := os.Open(fmt.Sprintf("/proc/%d/status", process.ID))
+		if err != nil {
+			continue // it has ended, or there is no /proc
+		}
+		for s := bufio.NewScanner(f); s.Scan(); {
+			var kib int64
+			if rest, ok := strings.CutPrefix(s.Text(), "VmRSS:"); ok {
+				fmt.Sscan(rest, &kib)
+				sum += kib << 10
+			}
+		}
+		f.Close()
+	}
+	return sum
+}

@@ -1,0 +1,106 @@
+package middleware
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
+)
+
+// finish lets go of the upload at hand: it is verified and delivered beside
+// the connection, which may go on with the next one.
+func (s *session) finish(m *protocol.Finish) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-s.stop:
+		return
+	case <-s.in.work.Done():
+		return
+	}
+	o := resume.FinishOptions{Length: resume.UnknownLength}
+	if m.Length != nil {
+		o.Length = *m.Length
+	}
+	if d := m.Digest; d != nil {
+		o.SHA256, o.CRC32C = d.SHA256, (*uint32)(d.CRC32C)
+	}
+	s.mu.Lock()
+	up := s.up
+	if up == nil || up.ended.Swap(true) { // another lane was quicker
+		s.mu.Unlock()
+		<-s.slots
+		return
+	}
+	s.up = nil
+	c := &completion{id: up.id, claim: up.claim, length: up.received}
+	s.startCompletion(c)
+	s.mu.Unlock()
+	go func() {
+		defer func() { <-s.slots }()
+		s.complete(c, o)
+	}()
+}
+
+// passiveUpload has the client wait for the answer to an upload that is
+// complete already.
+func (s *session) passiveUpload(up *upload, st resume.State) {
+	up.ended.Store(true)
+	up.claim.Close()
+	s.mu.Lock()
+	if s.up == up {
+		s.up = nil
+	}
+	s.passive = true
+	c := &completion{id: up.id, length: st.Length}
+	s.startCompletion(c)
+	s.mu.Unlock()
+	go s.settle(c, st)
+}
+
+// startCompletion registers c; s.mu is held.
+func (s *session) startCompletion(c *completion) {
+	s.completing[c] = struct{}{}
+	s.works.Add(1)
+	s.noteIdle()
+}
+
+func (s *session) endCompletion(c *completion) {
+	s.mu.Lock()
+	delete(s.completing, c)
+	s.noteIdle()
+	s.mu.Unlock()
+	s.works.Done()
+}
+
+// complete makes the upload durable, verifies it, and has it delivered.
+func (s *session) complete(c *completion, o resume.FinishOptions) {
+	began := time.Now()
+	st, err := c.claim.Finish(s.in.work, o)
+	if err != nil {
+		now := c.claim.State()
+		c.claim.Close()
+		if errors.Is(err, resume.ErrComplete) && now.Phase != resume.Receiving {
+			s.settle(c, now) // another lane was quicker
+			return
+		}
+		s.log.Info("the upload could not be finished", zap.String("upload", string(c.id)), zap.Error(err))
+		s.answer(refusal(c.id, err))
+		s.endCompletion(c)
+		return
+	}
+	c.claim.Close()
+	s.log.Info("upload complete", zap.String("upload", string(c.id)), zap.Int64("length", st.Length), zap.Duration("took", time.Since(began)))
+	s.in.opts.Observer(Event{Kind: Completed, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Bytes: st.Length, Duration: time.Since(began)})
+	s.settle(c, st)
+}
+
+// settle delivers a complete upload, or finds what came of it before, and
+// tells the client.
+func (s *session) settle(c *completion, st resume.State) {
+	defer s.endCompletion(c)
+	c.verified.Store(true)
+	s.answer(s.in.deliver(s, st))
+}

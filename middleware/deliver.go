@@ -1,0 +1,188 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
+)
+
+// Deliveries are those under way. However many connections ask, there is one
+// of an upload at a time. Engines that work on the same store share one; see
+// [Options.Deliveries]. The zero value is ready.
+type Deliveries struct {
+	mu      sync.Mutex
+	running map[resume.ID]*delivery
+}
+
+type delivery struct {
+	done   chan struct{}
+	answer protocol.Message
+}
+
+// once calls deliver, or waits for the call that another connection made, and
+// returns its answer.
+func (ds *Deliveries) once(id resume.ID, deliver func() protocol.Message) protocol.Message {
+	ds.mu.Lock()
+	d, running := ds.running[id]
+	if running {
+		ds.mu.Unlock()
+		<-d.done
+		return d.answer
+	}
+	if ds.running == nil {
+		ds.running = make(map[resume.ID]*delivery)
+	}
+	d = &delivery{done: make(chan struct{})}
+	ds.running[id] = d
+	ds.mu.Unlock()
+
+	d.answer = deliver()
+	ds.mu.Lock()
+	delete(ds.running, id)
+	ds.mu.Unlock()
+	close(d.done)
+	return d.answer
+}
+
+// deliver brings a complete upload to its app or its directory, if that has
+// not happened yet, and returns what its client is told: a done or an error.
+func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
+	return in.opts.Deliveries.once(st.ID, func() protocol.Message { return in.deliverNow(s, st.ID) })
+}
+
+// deliverNow tries until somebody has taken the upload, for Options.DeliverFor
+// at most. The result is stored before anybody hears of it, so that it is the
+// same however often it is asked for.
+func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
+	st, err := in.store.Stat(in.work, id)
+	if err != nil {
+		return refusal(id, err)
+	}
+	if st.Phase == resume.Delivered {
+		return recorded(st)
+	}
+	log := s.log.With(zap.String("upload", string(id)))
+	began := time.Now()
+	var answer protocol.Message // the app's, which is not asked twice for the sake of Confirm
+	attempt := func() (m protocol.Message, err error) {
+		if answer == nil {
+			answer, err = in.attempt(s, st)
+		}
+		if err == nil {
+			err = in.confirm(st, answer)
+		}
+		if err != nil {
+			log.Warn("delivery failed, trying again", zap.Error(err))
+		}
+		return answer, err
+	}
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = firstRetry, maxRetry
+	_, err = backoff.Retry(in.again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
+	if err != nil {
+		log.Error("delivery failed for now: the upload stays complete, and is delivered when its client comes back", zap.Error(err))
+		if in.again.Err() != nil {
+			return refusal(id, context.Canceled)
+		}
+		return &protocol.Error{ID: string(id), Code: protocol.Overloaded, Resumable: true, RetryAfterMS: maxRetry.Milliseconds(),
+			Detail: "The upload is complete and safe, but the app behind the server does not take it now. Open it again later to hear its answer."}
+	}
+	if err := in.store.Settle(in.work, id, protocol.Encode(answer)); err != nil {
+		log.Error("the app's answer could not be recorded: it will be asked again when the client comes back", zap.Error(err))
+		return refusal(id, err)
+	}
+	in.delivered(log, st, answer, time.Since(began))
+	return answer
+}
+
+// confirm tells Options.Confirm that the upload was taken.
+func (in *Ingest) confirm(st resume.State, answer protocol.Message) error {
+	done, ok := answer.(*protocol.Done)
+	if !ok || in.opts.Confirm == nil {
+		return nil
+	}
+	taken := Taken{State: st, Location: done.Location}
+	if done.Response != nil {
+		taken.Status = done.Response.Status
+	}
+	return in.opts.Confirm(in.work, taken)
+}
+
+const (
+	firstRetry = 200 * time.Millisecond
+	maxRetry   = 30 * time.Second
+)
+
+func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Message, took time.Duration) {
+	if e, ok := answer.(*protocol.Error); ok {
+		log.Info("upload rejected", zap.String("detail", e.Detail), zap.Duration("took", took))
+		in.opts.Observer(Event{Kind: Rejected, ID: st.ID, Owner: st.Owner, State: &st, Code: e.Code, Bytes: st.Length, Duration: took})
+		return
+	}
+	log.Info("upload delivered", zap.Duration("took", took))
+	in.opts.Observer(Event{Kind: Delivered, ID: st.ID, Owner: st.Owner, State: &st, Bytes: st.Length, Duration: took})
+	if in.opts.OnComplete != nil {
+		in.opts.OnComplete(in.work, st)
+	}
+}
+
+// recorded returns the answer that was stored.
+func recorded(st resume.State) protocol.Message {
+	m, err := protocol.DecodeServer(st.Result)
+	if err != nil {
+		return refusal(st.ID, fmt.Errorf("the stored result: %w", err))
+	}
+	return m
+}
+
+// attempt delivers once. An error means that trying again may help.
+func (in *Ingest) attempt(s *session, st resume.State) (protocol.Message, error) {
+	if in.opts.Publish != nil {
+		return in.publish(s.req, st)
+	}
+	content, err := in.store.Content(in.work, st.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	response, err := in.handOver(s, st, content)
+	switch {
+	case err != nil:
+		return nil, err
+	case passing(response.Status):
+		err := fmt.Errorf("the app answered %d %s", response.Status, http.StatusText(response.Status))
+		if wait := retryAfter(response); wait > 0 {
+			return nil, errors.Join(err, backoff.RetryAfter(wait))
+		}
+		return nil, err
+	case response.Status >= 400:
+		return fit(&protocol.Error{ID: string(st.ID), Code: protocol.Rejected, Response: response,
+			Detail: fmt.Sprintf("The app behind the server refused the file: %d %s.", response.Status, http.StatusText(response.Status))}, response), nil
+	}
+	done := doneOf(st)
+	done.Response = response
+	return fit(done, response), nil
+}
+
+// passing reports whether a status says that the same request may succeed
+// later (RFC 9110, section 15; 425 is RFC 8470, 429 RFC 6585).
+func passing(status int) bool {
+	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
+}
+
+func doneOf(st resume.State) *protocol.Done {
+	d := &protocol.Done{ID: string(st.ID), Length: st.Length, Digest: &protocol.Digest{SHA256: st.SHA256}}
+	if crc, ok := st.CRC32C(); ok {
+		d.Digest.CRC32C = (*protocol.CRC32C)(&crc)
+	}
+	return d
+}

@@ -1,0 +1,239 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/internal/flow"
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/logqueue"
+)
+
+// Ingest is the engine behind any number of wrapped handlers. It has
+// goroutines only while it has connections or deliveries.
+type Ingest struct {
+	store  resume.Store
+	opts   Options
+	log    *zap.Logger
+	lines  *logqueue.Queue
+	routes *http.ServeMux // nil: every upgrade is an upload
+	budget *budget
+	quota  *quota // nil: none
+	pace   *flow.Pace
+	clock  clock
+
+	// work ends when Shutdown gives up waiting: what still runs is cut off.
+	// again, within it, ends when Shutdown begins: what failed is not tried
+	// again.
+	work, again    context.Context
+	cutOff, noMore context.CancelFunc
+
+	mu       sync.Mutex
+	draining bool
+	retired  bool
+	sessions map[*session]struct{}
+	active   sync.WaitGroup // one per session, until nothing of it runs any more
+}
+
+// New returns an engine that keeps uploads in store. The error names the
+// option that is wrong and the range allowed.
+func New(store resume.Store, o Options) (*Ingest, error) {
+	if store == nil {
+		return nil, errors.New("wsingest: no store given, expected for example one of filestore.New")
+	}
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("wsingest: %w", err)
+	}
+	if _, ok := store.(resume.Publisher); o.Publish != nil && !ok {
+		return nil, fmt.Errorf("wsingest: Publish is set, but a %T cannot publish files", store)
+	}
+	routes, err := parseRoutes(o.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("wsingest: %w", err)
+	}
+	log, lines := logqueue.New(o.Logger)
+	in := &Ingest{
+		store:    store,
+		opts:     o,
+		log:      log,
+		lines:    lines,
+		routes:   routes,
+		budget:   newBudget(o.Memory),
+		pace:     flow.NewPace(o.Keepalive.Timeout),
+		clock:    newClock(),
+		sessions: make(map[*session]struct{}),
+	}
+	if o.QuotaPerOwner > 0 {
+		in.quota = &quota{store: store, limit: o.QuotaPerOwner}
+	}
+	in.work, in.cutOff = context.WithCancel(context.Background())
+	in.again, in.noMore = context.WithCancel(in.work)
+	return in, nil
+}
+
+// parseRoutes puts the patterns into a mux of their own, which is only ever
+// asked whether a request matches. ServeMux panics on a bad pattern, or on two
+// that conflict.
+func parseRoutes(patterns []string) (mux *http.ServeMux, err error) {
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	pattern := ""
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("option Routes: %q is not a pattern of http.ServeMux: %v", pattern, r)
+		}
+	}()
+	mux = http.NewServeMux()
+	for _, pattern = range patterns {
+		mux.Handle(pattern, onRoute{})
+	}
+	return mux, nil
+}
+
+// onRoute marks a route; it never serves.
+type onRoute struct{}
+
+func (onRoute) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// Wrap returns a handler that takes uploads in front of next. It is a
+// func(http.Handler) http.Handler, as routers expect of a middleware.
+func (in *Ingest) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !IsUpgrade(r) || !in.onRoute(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		in.serve(w, r, next)
+	})
+}
+
+func (in *Ingest) onRoute(r *http.Request) bool {
+	if in.routes == nil {
+		return true
+	}
+	h, _ := in.routes.Handler(r)
+	_, ok := h.(onRoute)
+	return ok
+}
+
+// Shutdown ends every connection in good order: what was received is made
+// durable, full clients are told to go away and come back (goaway), and the
+// sockets close with 1012. Deliveries under way are waited for. New upgrades
+// are refused with 503 from now on. It returns nil when nothing is left
+// running; when ctx ends first, the rest is cut off, and the error is that of
+// ctx. The store is the caller's to close afterwards.
+func (in *Ingest) Shutdown(ctx context.Context) error {
+	defer in.lines.Flush()
+	done := in.sendAway(&in.draining, func(*session) bool { return true })
+	if in.ended(ctx, done) {
+		return nil
+	}
+	in.cutOff()
+	in.mu.Lock()
+	for s := range in.sessions {
+		s.cut()
+	}
+	in.mu.Unlock()
+	select {
+	case <-done:
+	case <-time.After(cutOffGrace):
+		// Something outside our hands hangs: a write to a dead disk, or the app's
+		// handler. There is no way to end it from here.
+	}
+	return fmt.Errorf("wsingest: shutdown: connections were cut off: %w", context.Cause(ctx))
+}
+
+// Retire is for an engine in whose place another one has come on the same
+// store: full clients are told to go away and come back (goaway), which takes
+// them to the new one; plain clients, which know no such thing, go on to the
+// end of their uploads. New upgrades are refused with 503 from now on, and
+// deliveries that fail are not tried again here. It returns when nothing is
+// left running, or with the error of ctx when that ends first: then Shutdown
+// may still be called.
+func (in *Ingest) Retire(ctx context.Context) error {
+	defer in.lines.Flush()
+	done := in.sendAway(&in.retired, func(s *session) bool { return s.full })
+	if in.ended(ctx, done) {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// sendAway refuses newcomers from now on, for the reason that is set, and
+// drains those sessions that are to go. What it returns is closed when no
+// session is left.
+func (in *Ingest) sendAway(reason *bool, goes func(*session) bool) <-chan struct{} {
+	in.mu.Lock()
+	*reason = true
+	in.noMore()
+	for s := range in.sessions {
+		if goes(s) {
+			s.drain()
+		}
+	}
+	in.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		in.active.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// ended waits for done, and then ends what an engine without sessions has no
+// use for; false when ctx ends first.
+func (in *Ingest) ended(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		in.cutOff()
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// cutOffGrace bounds how long Shutdown waits for what it has cut off.
+const cutOffGrace = time.Second
+
+// enter registers a session, or says why it cannot be.
+func (in *Ingest) enter(s *session) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.draining, in.retired:
+		return errDraining
+	case len(in.sessions) >= in.opts.MaxConnections:
+		return errFull
+	}
+	in.sessions[s] = struct{}{}
+	in.active.Add(1)
+	return nil
+}
+
+func (in *Ingest) leave(s *session) {
+	in.mu.Lock()
+	delete(in.sessions, s)
+	in.mu.Unlock()
+	in.active.Done()
+}
+
+var (
+	errDraining = errors.New("the server is reloading or stopping")
+	errFull     = errors.New("the server has as many upload connections as it takes")
+)
+
+// clock counts from its making, monotonically: an int64 of nanoseconds fits
+// into an atomic, a time.Time does not.
+type clock struct{ start time.Time }
+
+func newClock() clock { return clock{time.Now()} }
+
+func (c clock) now() time.Duration { return time.Since(c.start) }

@@ -1,0 +1,251 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// Options are what [New] takes beside the store. The zero value works: every
+// WebSocket upgrade is an upload, and the finished file goes to the next
+// handler.
+type Options struct {
+	// Routes are patterns of http.ServeMux ("/upload/", "files.example.com/in/",
+	// "/u/{user}/"). None: every WebSocket upgrade the handler sees. What is no
+	// upgrade, or on no route, reaches the next handler untouched.
+	Routes []string
+
+	// AllowedOrigins are the hosts besides the request's own whose pages may
+	// upload, as patterns of path.Match ("app.example.com", "*.example.com",
+	// with a scheme "https://app.example.com"). "*" allows every page of the
+	// web: do that only where something else than a cookie tells who uploads.
+	// Programs that send no Origin are not concerned.
+	AllowedOrigins []string
+
+	// MaxSize bounds an upload, in bytes. 0: no bound.
+	MaxSize int64
+
+	// QuotaPerOwner bounds what one owner has in the store at a time, in bytes:
+	// the lengths of uploads that are not delivered yet, and of those with no
+	// length what was received of them when they were last looked at: several of
+	// those under way side by side may together exceed it. 0: no bound.
+	QuotaPerOwner int64
+
+	// MaxConnections bounds the upload connections at a time; one more is
+	// refused with 503 before the upgrade. 0: 10,000.
+	MaxConnections int
+
+	// Memory bounds what all connections together hold of file data on its way
+	// to the store, in bytes, at least 1 MiB. Windows are granted out of it. One
+	// connection gets a quarter of it at most: below 4 MiB, a plain client's
+	// message that is larger never finds room. A few fast connections may leave
+	// others little until they end, and many in the middle of large messages may
+	// wait for each other. 0: 256 MiB.
+	Memory int64
+
+	// Keepalive is the rhythm of a connection on which nothing happens.
+	Keepalive Keepalive
+
+	// Owner says who a request speaks for: the upload's owner. Opening,
+	// resuming and cancelling check it, and a foreign upload looks like one that
+	// is not there. nil: everybody is the owner "".
+	Owner func(*http.Request) string
+
+	// OnOpen is asked before an upload is created or taken up, and may change
+	// what an [Opening] lets it, or refuse: with a *[Refusal] to choose the code,
+	// with any other error as "forbidden". It may be called several times for
+	// one upload.
+	OnOpen func(context.Context, *Opening) error
+
+	// OnComplete is told of an upload that was delivered, before its client is.
+	// After a crash it may be told twice.
+	OnComplete func(context.Context, resume.State)
+
+	// Confirm is told of an upload that was taken, before its client is and
+	// before that is recorded. An error has it told again, for DeliverFor at most
+	// and then when the client comes back, also after a crash: so it hears of
+	// every upload at least once. See [Webhook].
+	Confirm func(context.Context, Taken) error
+
+	// Publish puts finished files into a directory instead of handing them to
+	// the next handler. The store must be a resume.Publisher.
+	Publish *Publish
+
+	// DeliverMethod is the method of the request the next handler gets. "": POST.
+	DeliverMethod string
+
+	// DeliverFor is how long a delivery that fails is tried again (a status of
+	// 408, 425, 429 or 5xx, or a panic) before the client is told to come back
+	// later. The upload stays complete meanwhile and is not lost. 0: 15 minutes.
+	DeliverFor time.Duration
+
+	// Refuse answers an upgrade that is refused, where the server has a way of
+	// its own to show errors. nil: with problem+json (RFC 9457).
+	Refuse func(http.ResponseWriter, *http.Request, *UpgradeError)
+
+	// Deliveries are shared by engines that work on the same store, such as the
+	// one before and the one after a reload, so that an upload is not delivered
+	// by two of them at a time. nil: this engine is alone.
+	Deliveries *Deliveries
+
+	// Logger gets a line per event of an upload's life at INFO and one per ack
+	// at DEBUG. nil: none.
+	Logger *zap.Logger
+
+	// Observer is told of everything that is worth counting. It must not block.
+	Observer func(Event)
+}
+
+// Keepalive is the rhythm of a connection on which nothing happens. Any byte
+// that comes in is life; see keepalive.go.
+type Keepalive struct {
+	// Interval is how often a full client hears something at the least. 1 s to
+	// 25 s: a phone's NAT forgets a silent connection after 30 s. 0: 15 s.
+	Interval time.Duration
+	// Timeout is how long a connection may send nothing, not even a pong, before
+	// it counts as dead. At least twice Interval. 0: 60 s, or three times
+	// Interval if that is more.
+	Timeout time.Duration
+}
+
+// Opening is what [Options.OnOpen] decides about.
+type Opening struct {
+	Request *http.Request // the upgrade request; read only
+	Resume  bool          // the client says that the upload is there already
+	Ticket  string        // as the client sent it
+	Range   resume.Range
+
+	// Info may be changed; its ID may not. Of an upload that is there already
+	// the store keeps what it has.
+	Info resume.Info
+	// MaxSize may be lowered, in bytes. 0: no bound.
+	MaxSize int64
+}
+
+// Publish says under which name a finished file appears, and where.
+type Publish struct {
+	// Dir is the directory, on the same file system as the store if publishing
+	// is to be a rename.
+	Dir string
+	// Name chooses the file's name, one path element; what it returns goes
+	// through resume.SafeName. nil: the name the client gave.
+	Name func(resume.State) string
+	// Path chooses folder and name in the place of Name: elements below Dir with
+	// slashes between them ("alice/2026/a.txt"), each of which goes through
+	// resume.SafeName. Folders that are missing are made. The request is the
+	// upgrade's. An error is the client's to hear as [Options.OnOpen] would tell
+	// it, and the upload is rejected for good.
+	Path func(*http.Request, resume.State) (string, error)
+	// OnConflict is what happens when the name is taken. "": rename.
+	OnConflict resume.Conflict
+}
+
+// Taken is an upload that somebody took, for [Options.Confirm].
+type Taken struct {
+	State    resume.State
+	Location string // below Publish.Dir, with slashes; "" when it went to the next handler
+	Status   int    // what the next handler answered; 0 when there is a Location
+}
+
+// Refusal is an error of a hook that says how the client is told.
+type Refusal struct {
+	// Code is one of package protocol, such as protocol.QuotaExceeded.
+	Code string
+	// Detail is a sentence a person can act on.
+	Detail string
+	// RetryAfter, if not 0, makes the refusal one that may pass.
+	RetryAfter time.Duration
+}
+
+func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
+
+// Defaults of [Options], and bounds.
+const (
+	defaultMemory         = 256 << 20
+	minMemory             = 1 << 20
+	defaultMaxConnections = 10_000
+	defaultInterval       = 15 * time.Second
+	maxInterval           = 25 * time.Second
+	defaultTimeout        = 60 * time.Second
+	defaultDeliverFor     = 15 * time.Minute
+)
+
+// withDefaults checks o and fills in what it leaves open.
+func (o Options) withDefaults() (Options, error) {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.MaxSize < 0 {
+		refuse("MaxSize is %d bytes, expected 0 (no bound) or more", o.MaxSize)
+	}
+	if o.QuotaPerOwner < 0 {
+		refuse("QuotaPerOwner is %d bytes, expected 0 (no bound) or more", o.QuotaPerOwner)
+	}
+	if o.MaxConnections < 0 {
+		refuse("MaxConnections is %d, expected 0 (%d) or more", o.MaxConnections, defaultMaxConnections)
+	}
+	if o.Memory != 0 && o.Memory < minMemory {
+		refuse("Memory is %d bytes, expected 0 (%d) or at least %d", o.Memory, defaultMemory, minMemory)
+	}
+	if o.DeliverFor < 0 {
+		refuse("DeliverFor is %v, expected 0 (%v) or more", o.DeliverFor, defaultDeliverFor)
+	}
+	for _, pattern := range o.AllowedOrigins {
+		if _, err := path.Match(pattern, ""); err != nil {
+			refuse("option AllowedOrigins: %q is no pattern: %v", pattern, err)
+		}
+	}
+	k := &o.Keepalive
+	if k.Interval != 0 && (k.Interval < minInterval || k.Interval > maxInterval) {
+		refuse("Keepalive.Interval is %v, expected 0 (%v) or %v to %v", k.Interval, defaultInterval, minInterval, maxInterval)
+	}
+	setDefault(&k.Interval, defaultInterval)
+	setDefault(&k.Timeout, max(defaultTimeout, 3*k.Interval))
+	if k.Timeout < 2*k.Interval {
+		refuse("Keepalive.Timeout is %v, expected at least twice Interval (%v)", k.Timeout, k.Interval)
+	}
+	if p := o.Publish; p != nil {
+		if p.Dir == "" {
+			refuse("Publish.Dir is empty, expected a directory")
+		}
+		switch p.OnConflict {
+		case "", resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail:
+		default:
+			refuse("Publish.OnConflict is %q, expected %q, %q or %q", p.OnConflict,
+				resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail)
+		}
+	}
+	setDefault(&o.MaxConnections, defaultMaxConnections)
+	setDefault(&o.Memory, defaultMemory)
+	setDefault(&o.DeliverFor, defaultDeliverFor)
+	setDefault(&o.DeliverMethod, http.MethodPost)
+	if o.Deliveries == nil {
+		o.Deliveries = new(Deliveries)
+	}
+	if o.Owner == nil {
+		o.Owner = func(*http.Request) string { return "" }
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Observer == nil {
+		o.Observer = func(Event) {}
+	}
+	return o, errors.Join(errs...)
+}
+
+// minInterval is a variable for tests alone, which cannot wait for seconds.
+var minInterval = time.Second
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}

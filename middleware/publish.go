@@ -1,0 +1,99 @@
+package middleware
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
+)
+
+// publish gives the file its name in the directory. An error means that trying
+// again may help.
+func (in *Ingest) publish(upgrade *http.Request, st resume.State) (protocol.Message, error) {
+	p := in.opts.Publish
+	folder, name, err := p.place(upgrade, st)
+	if err != nil {
+		return rejection(st, refusal(st.ID, refused(err)).Detail), nil
+	}
+	dir := filepath.Join(p.Dir, folder)
+	if folder != "" {
+		if err := makeFolders(p.Dir, folder); err != nil {
+			return nil, err
+		}
+	}
+	conflict := p.OnConflict
+	if conflict == "" {
+		conflict = resume.ConflictRename
+	}
+	location, err := in.store.(resume.Publisher).Publish(in.work, st.ID, dir, name, conflict)
+	if errors.Is(err, resume.ErrExists) {
+		return rejection(st, fmt.Sprintf("A file named %q exists already. Send it again under another name.", name)), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	done := doneOf(st)
+	done.Location = filepath.ToSlash(filepath.Join(folder, filepath.Base(location)))
+	return done, nil
+}
+
+func rejection(st resume.State, detail string) *protocol.Error {
+	return &protocol.Error{ID: string(st.ID), Code: protocol.Rejected, Detail: detail}
+}
+
+// place returns the folder below Dir, in the system's own form, and the name.
+func (p *Publish) place(upgrade *http.Request, st resume.State) (folder, name string, err error) {
+	switch {
+	case p.Path != nil:
+		path, err := p.Path(upgrade, st)
+		if err != nil {
+			return "", "", err
+		}
+		elements := strings.Split(path, "/")
+		for i, e := range elements {
+			elements[i] = resume.SafeName(e)
+		}
+		last := len(elements) - 1
+		return filepath.Join(elements[:last]...), elements[last], nil
+	case p.Name != nil:
+		return "", resume.SafeName(p.Name(st)), nil
+	}
+	return "", resume.SafeName(st.Name), nil
+}
+
+// makeFolders makes the folders below dir, one in the other, durably: a file
+// published into one must not go with it when the power does.
+func makeFolders(dir, folders string) error {
+	for folder := range strings.SplitSeq(folders, string(filepath.Separator)) {
+		parent := dir
+		dir = filepath.Join(dir, folder)
+		switch err := os.Mkdir(dir, 0o755); {
+		case errors.Is(err, os.ErrExist):
+			continue
+		case err != nil:
+			return err
+		}
+		if err := syncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes what was created in dir durable. Windows has no such thing.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,254 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+)
+
+// inflow is what the reader keeps between messages. Nobody else touches it.
+type inflow struct {
+	fill    []*block // hold what is not passed on yet; only the first may hold whole messages
+	class   int      // of the next block
+	pos     int64    // position in the file of the next byte, for alignment
+	arrived int64    // bytes of file data in all
+	opened  bool     // an open came in: file data makes sense
+	eager   bool     // and it said that data follows at once
+	probe   [1]byte
+	scratch []byte
+}
+
+const (
+	// wholeStep is how much of one message may be lost with it. A message cut
+	// short by the end of the connection is forgotten, since a proxy that gives
+	// up may write foreign bytes into it (Caddy's reverse_proxy was seen to
+	// write its close frame into the middle of a data frame). Of larger
+	// messages, whole steps count.
+	wholeStep = 1 << 20
+	// maxWaiting bounds the messages a client may send without waiting for
+	// answers.
+	maxWaiting = 4096
+)
+
+// read reads until the connection ends, and returns why it did.
+func (s *session) read() error {
+	for {
+		// A context that can be cancelled would cost an AfterFunc for each frame:
+		// the session is ended by closing the connection instead.
+		typ, r, err := s.ws.Reader(context.Background())
+		switch {
+		case err != nil:
+			return err
+		case s.over.Load():
+			err = s.discard(r)
+		case typ == websocket.MessageText:
+			err = s.readMessage(r)
+		default:
+			err = s.readData(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refuse has the worker tell e, once everything before it is stored.
+func (s *session) refuse(code protocol.Code, format string, args ...any) {
+	s.queue.push(item{order: orderFail, err: &protocol.Error{Code: code, Detail: fmt.Sprintf(format, args...)}})
+}
+
+// readMessage takes in a control message.
+func (s *session) readMessage(r io.Reader) error {
+	p, err := io.ReadAll(io.LimitReader(r, protocol.MaxClientMessageSize+1))
+	if err != nil {
+		return err
+	}
+	if len(p) > protocol.MaxClientMessageSize {
+		s.refuse(protocol.BadMessage, "The text message is larger than %d bytes. File data goes into binary messages.", protocol.MaxClientMessageSize)
+		return s.discard(r)
+	}
+	m, err := protocol.DecodeClient(p)
+	if err != nil {
+		s.refuse(protocol.BadMessage, "%s.", upperFirst(err.Error()))
+		return nil
+	}
+	if s.queue.waiting() > maxWaiting {
+		s.refuse(protocol.BadMessage, "More than %d messages were sent without waiting for their answers.", maxWaiting)
+		return nil
+	}
+	if open, ok := m.(*protocol.Open); ok {
+		s.rd.opened, s.rd.eager = true, open.Eager
+		s.rd.pos = 0
+		s.cursor.Store(-1)
+	}
+	s.queue.push(item{msg: m})
+	return nil
+}
+
+// readData takes in a binary message. It waits for memory alone: when a client
+// runs further ahead than it may, or cannot be told how far, or when the budget
+// has nothing left. It keeps the blocks of the unfinished message meanwhile.
+func (s *session) readData(r io.Reader) error {
+	if !s.rd.opened {
+		s.refuse(protocol.BadMessage, "File data came before any open: say which upload it belongs to first.")
+		return s.discard(r)
+	}
+	for step := int64(0); ; {
+		n, err := s.readSome(r, wholeStep-step)
+		step += int64(n)
+		if s.over.Load() {
+			return s.discard(r)
+		}
+		if s.full && s.rd.arrived > s.edge.Load() {
+			s.refuse(protocol.BadMessage, "%d bytes of file data came on this connection, but only %d were granted (window): wait for acks.",
+				s.rd.arrived, s.edge.Load())
+			s.dropUnfinished()
+			return s.discard(r)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			s.passOn()
+			return nil
+		case err != nil:
+			return err
+		case step == wholeStep:
+			step = 0
+			s.passOn()
+		}
+	}
+}
+
+// readSome reads up to most bytes into the block at hand, or into a new one
+// when that is full.
+func (s *session) readSome(r io.Reader, most int64) (n int, err error) {
+	var b *block
+	if k := len(s.rd.fill); k > 0 {
+		b = s.rd.fill[k-1]
+	}
+	if b == nil || b.n == len(b.buf) {
+		// Ask for one byte before taking a block: most often a full block is the
+		// end of the message, and a header that nothing follows costs nothing.
+		if n, err = r.Read(s.rd.probe[:]); n == 0 {
+			return 0, err
+		}
+		if b = s.nextBlock(); b == nil {
+			return 0, nil // over: the caller drops the rest
+		}
+		b.buf[b.n] = s.rd.probe[0]
+		b.n++
+	} else {
+		n, err = r.Read(b.buf[b.n:min(int64(len(b.buf)), int64(b.n)+most)])
+		b.n += n
+	}
+	s.arrive(n)
+	return n, err
+}
+
+func (s *session) arrive(n int) {
+	if n == 0 {
+		return
+	}
+	s.rd.pos += int64(n)
+	s.rd.arrived += int64(n)
+	now := s.in.clock.now()
+	s.mu.Lock()
+	s.arrived += int64(n)
+	s.active, s.resting = now, false
+	s.flow.Arrived(now, int64(n))
+	s.mu.Unlock()
+}
+
+// nextBlock returns the block that the next byte goes into: at the beginning of
+// a message the last one the worker has not come to, if it has room, so that
+// small messages are gathered into large writes while the store is busy; else a
+// new one. nil when the session is over.
+func (s *session) nextBlock() *block {
+	if len(s.rd.fill) == 0 {
+		if b := s.queue.reclaim(); b != nil {
+			s.rd.fill = append(s.rd.fill, b)
+			return b
+		}
+	}
+	return s.newBlock()
+}
+
+// newBlock takes a block out of the lease; nil when the session is over.
+func (s *session) newBlock() *block {
+	early := false
+	if at := s.cursor.Load(); at >= 0 {
+		s.rd.pos = at
+		s.cursor.Store(-1)
+		s.rd.eager = true // from here on data is expected
+	} else {
+		early = !s.rd.eager
+	}
+	b := s.lease.takeBlock(s.rd.class, s.rd.pos, s.stop)
+	if b != nil {
+		b.early = early
+		s.rd.fill = append(s.rd.fill, b)
+	}
+	return b
+}
+
+// passOn gives the worker everything read so far: it belongs to whole
+// messages, or to whole steps of a large one.
+func (s *session) passOn() {
+	for i, b := range s.rd.fill {
+		s.rd.fill[i] = nil
+		if b.n == 0 {
+			s.lease.giveBlock(b)
+			continue
+		}
+		s.rd.class = s.nextClass(b)
+		b.safe = b.n
+		s.queue.push(item{data: b})
+	}
+	s.rd.fill = s.rd.fill[:0]
+}
+
+// nextClass chooses the size of the block behind b: larger when b is full,
+// smaller when it is nearly empty, and never so large that three of them would
+// be more than the lease.
+func (s *session) nextClass(b *block) int {
+	class := b.class
+	switch {
+	case b.n == len(b.buf) && class < len(blockSizes)-1 && int64(blockSizes[class+1])*3 <= s.lease.limit(!s.full):
+		class++
+	case b.n < blockSizes[class]/8 && class > 0:
+		class--
+	}
+	return class
+}
+
+// dropUnfinished forgets the message that was not read to its end; whole ones
+// in the same block go on to the worker.
+func (s *session) dropUnfinished() {
+	for _, b := range s.rd.fill {
+		b.n = b.safe
+		if b.n == 0 {
+			s.lease.giveBlock(b)
+			continue
+		}
+		s.queue.push(item{data: b})
+	}
+	s.rd.fill = nil
+}
+
+// discard reads the rest of a message to nowhere.
+func (s *session) discard(r io.Reader) error {
+	if s.rd.scratch == nil {
+		s.rd.scratch = make([]byte, 16<<10)
+	}
+	for {
+		if _, err := r.Read(s.rd.scratch); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}

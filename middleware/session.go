@@ -1,0 +1,209 @@
+package middleware
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/internal/flow"
+	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
+)
+
+// session is one connection from upgrade to goodbye.
+//
+// Its reader (the handler's goroutine) only reads: file data goes into blocks,
+// and with the messages into a queue. Its worker takes them from there and is
+// the only one that writes to the store. Everything that goes out goes through
+// out. Worker and out have goroutines only while they have something to do, so
+// that an idle connection costs one.
+type session struct {
+	in   *Ingest
+	req  *http.Request
+	next http.Handler
+	host string // remote host, without the port
+	log  *zap.Logger
+
+	full  bool // speaks the full protocol
+	beats bool // wants acks and heartbeats: full, or plain with acks=1
+	plain *protocol.Plain
+
+	ws    *websocket.Conn
+	wire  *wire
+	out   *out
+	queue queue
+	lease *lease
+	born  time.Duration
+
+	over atomic.Bool   // the last word is spoken: what still comes in is dropped
+	stop chan struct{} // closed with over
+
+	rd     inflow        // the reader's own
+	edge   atomic.Int64  // how many bytes the client may have sent in all on this connection
+	cursor atomic.Int64  // where the upload opened last begins on this connection; -1 once the reader knows
+	slots  chan struct{} // bounds how many finished uploads are in the works
+
+	mu         sync.Mutex
+	up         *upload // the upload that bytes go to now; nil: none
+	completing map[*completion]struct{}
+	idleSince  time.Duration // since when neither of the two is there; 0: one is
+	passive    bool          // the upload opened last was complete already
+	flow       *flow.Controller
+	timed      bool           // flow knows the client's ping timeout
+	arrived    int64          // bytes of file data off the socket
+	active     time.Duration  // when the last of them came
+	stored     int64          // bytes that left the queue
+	resting    bool           // the client has sent nothing for an interval
+	forceAck   bool           // the heartbeat is due
+	works      sync.WaitGroup // completions
+}
+
+// maxFinishing is how many finished uploads of one connection are verified and
+// delivered side by side: many small files share their trips to the disk.
+const maxFinishing = 64
+
+func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *session {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	s := &session{
+		in: in, req: r, next: next, host: host,
+		log:        in.log.With(zap.String("remote", r.RemoteAddr)),
+		full:       full,
+		beats:      full,
+		born:       in.clock.now(),
+		stop:       make(chan struct{}),
+		slots:      make(chan struct{}, maxFinishing),
+		completing: make(map[*completion]struct{}),
+		idleSince:  in.clock.now(),
+	}
+	s.queue.init(s.handle)
+	s.edge.Store(protocol.InitialWindow)
+	s.cursor.Store(-1)
+	return s
+}
+
+// parsePlain reads what a plain client says in its URL.
+func (s *session) parsePlain() (err error) {
+	if !s.full {
+		s.plain, err = protocol.ParsePlain(s.req.URL)
+		s.beats = err == nil && s.plain.Acks
+	}
+	return err
+}
+
+func (s *session) age() time.Duration { return s.in.clock.now() - s.born }
+
+// run is the connection's life. It returns when nothing of it runs any more:
+// deliveries included, since they carry the request, which is the server's
+// again afterwards.
+func (s *session) run(ws *websocket.Conn, wire *wire) {
+	s.mu.Lock() // drain and cut may come as soon as the session is entered
+	s.ws, s.wire = ws, wire
+	s.out = newOut(ws, wire, s.in.clock, s.progress)
+	s.flow = flow.New(flow.Config{InitialWindow: protocol.InitialWindow, MaxWindow: maxLease})
+	max := int64(plainLease)
+	if s.full {
+		max = maxLease
+	}
+	s.lease = s.in.budget.lease(max)
+	s.mu.Unlock()
+
+	s.in.opts.Observer(Event{Kind: Connected, Plain: !s.full})
+	if s.plain != nil {
+		s.rd.opened, s.rd.eager = true, !s.plain.OffsetResume
+		s.queue.push(item{order: orderOpenPlain})
+	}
+	if s.in.sendsAway(s) {
+		s.drain()
+	}
+	pulse := s.startPulse()
+	err := s.read()
+	pulse.stop()
+	s.hungUp(err)
+}
+
+// hungUp ends the session after the reader has: what was read is stored, then
+// everything is given back.
+func (s *session) hungUp(err error) {
+	s.dropUnfinished()
+	status := websocket.CloseStatus(err)
+	if s.plain != nil && s.plain.FinishOnClose && status == websocket.StatusNormalClosure {
+		s.queue.push(item{order: orderFinish})
+	}
+	s.queue.wait()
+	if status == -1 && !s.over.Load() {
+		s.cut()
+	}
+	s.endUpload()
+	s.over.Store(true)
+	s.out.close(nil, int(websocket.StatusNormalClosure), "")
+	<-s.out.closed
+	s.lease.close()
+	s.log.Debug("connection ended", zap.Error(err), zap.Duration("age", s.age()))
+	s.in.opts.Observer(Event{Kind: Disconnected, Plain: !s.full, Bytes: s.stored, Duration: s.age()})
+	s.works.Wait()
+}
+
+// fail tells the client e. If e ends the connection, this is the last word,
+// and what still comes in is dropped. Any goroutine may call it.
+func (s *session) fail(e *protocol.Error) {
+	s.in.opts.Observer(Event{Kind: Failed, ID: resume.ID(e.ID), Plain: !s.full, Code: e.Code})
+	s.log.Info("telling the client an error", zap.String("upload", e.ID), zap.String("code", string(e.Code)), zap.String("detail", e.Detail))
+	if s.full && !e.EndsConnection() {
+		s.out.send(e)
+		return
+	}
+	s.lastWord(e, e.Code.CloseCode(), string(e.Code))
+}
+
+// lastWord sends m, if any, and closes. The reader goes on to read, and to
+// drop, until the peer has closed too: closing a socket with bytes unread
+// would reset the connection, and the message could be lost.
+func (s *session) lastWord(m protocol.Message, code int, reason string) {
+	if !s.over.Swap(true) {
+		close(s.stop)
+		s.out.close(m, code, reason)
+	}
+}
+
+// drain has the session end in good order once what the reader has passed on
+// is stored.
+func (s *session) drain() {
+	s.mu.Lock()
+	running := s.out != nil // else run will see that the engine drains
+	s.mu.Unlock()
+	if running {
+		s.queue.push(item{order: orderDrain})
+	}
+}
+
+// cut ends the connection at once. Its uploads stay.
+func (s *session) cut() {
+	s.mu.Lock()
+	wire := s.wire
+	s.mu.Unlock()
+	if wire != nil {
+		wire.Close()
+	}
+}
+
+// sendsAway reports whether s was told to drain before it could hear it.
+func (in *Ingest) sendsAway(s *session) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.draining || in.retired && s.full
+}
+
+// measured takes in a round trip, seen by a ping.
+func (s *session) measured(rtt time.Duration) {
+	s.mu.Lock()
+	s.flow.RTT(rtt)
+	s.mu.Unlock()
+}

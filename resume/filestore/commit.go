@@ -1,0 +1,335 @@
+package filestore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+)
+
+// committer makes an upload durable in the background, while bytes keep coming
+// in: what was written up to some moment is synced, then a record of it, and
+// then it is told. It is guarded by the upload's mu.
+type committer struct {
+	running bool          // its goroutine is there
+	kick    chan struct{} // it shall look at what is due
+
+	dirty  bool      // something is not in a record yet
+	since  time.Time // when that began
+	bytes  int64     // of it, in the part file
+	data   bool      // the part file needs a sync
+	urgent bool      // somebody waits
+
+	taken, done uint64    // snapshots: how many were taken, how many are durable
+	under       *snapshot // the one that is on its way
+	hold        uint64    // no byte may be written before this one is done
+
+	lasted time.Duration // how long the last commit took
+}
+
+// snapshot is what one commit makes durable.
+type snapshot struct {
+	number uint64
+	part   vfs.File // to be synced, or nil
+	size   int64    // the part file is cut to this, or -1
+	base   resume.Extents
+	marks  []claimMark
+	voided bool // bytes in it were dropped since
+	next   outcome
+	record record
+	at     time.Time
+}
+
+type claimMark struct {
+	claim *claim
+	at    mark
+}
+
+// dirty asks for a commit, at once or in the usual time.
+func (u *upload) dirty(urgent bool) {
+	if u.dead != nil {
+		return
+	}
+	k := &u.commit
+	if !k.dirty {
+		k.dirty = true
+		k.since = now()
+	}
+	k.urgent = k.urgent || urgent
+	u.runCommitter(urgent)
+}
+
+// written counts bytes that came into the part file.
+func (u *upload) written(n int64) {
+	k := &u.commit
+	before := k.bytes
+	k.bytes += n
+	k.data = true
+	if !k.dirty {
+		k.dirty = true
+		k.since = now()
+	}
+	limit := u.store.opts.SyncBytes
+	u.runCommitter(before < limit && k.bytes >= limit)
+}
+
+// hurry commits what there is at once.
+func (u *upload) hurry() {
+	if u.commit.dirty {
+		u.dirty(true)
+	}
+}
+
+func (u *upload) runCommitter(kick bool) {
+	k := &u.commit
+	switch {
+	case !k.running:
+		k.running = true
+		u.retain()
+		go u.commitLoop()
+	case kick:
+		u.kickCommitter()
+	}
+}
+
+func (u *upload) kickCommitter() {
+	select {
+	case u.commit.kick <- struct{}{}:
+	default:
+	}
+}
+
+// waitCommit returns when snapshot number n is durable.
+func (u *upload) waitCommit(ctx context.Context, n uint64) error {
+	for u.commit.done < n {
+		if u.dead != nil {
+			return u.dead
+		}
+		if err := u.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commitLoop runs while there is something to make durable.
+func (u *upload) commitLoop() {
+	defer u.release()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		u.mu.Lock()
+		if u.dead != nil || !u.commit.dirty {
+			u.commit.running = false
+			u.wake()
+			u.unlock()
+			return
+		}
+		d := u.commitDue()
+		u.unlock()
+		if d > 0 {
+			timer.Reset(d)
+			select {
+			case <-timer.C:
+			case <-u.commit.kick:
+			}
+			continue
+		}
+		u.store.commits <- struct{}{}
+		u.commitOnce()
+		<-u.store.commits
+	}
+}
+
+// commitDue returns how long the next commit may wait. A disk that needs long
+// for one gets as long a rest.
+func (u *upload) commitDue() time.Duration {
+	k := &u.commit
+	if k.urgent || k.bytes >= u.store.opts.SyncBytes {
+		return 0
+	}
+	return max(u.store.opts.SyncInterval, k.lasted) - now().Sub(k.since)
+}
+
+func (u *upload) commitOnce() {
+	u.mu.Lock()
+	if u.dead != nil || !u.commit.dirty {
+		u.unlock()
+		return
+	}
+	s := u.snapshot()
+	u.unlock()
+
+	err := u.persist(s)
+
+	u.mu.Lock()
+	defer u.unlock()
+	u.commit.under = nil
+	u.commit.lasted = now().Sub(s.at)
+	switch {
+	case u.dead != nil:
+	case err != nil:
+		u.fail(storageError(err))
+	default:
+		u.committed(s)
+	}
+	u.wake()
+}
+
+// snapshot takes what the next commit covers: only bytes whose write has
+// returned are in it.
+func (u *upload) snapshot() *snapshot {
+	k := &u.commit
+	k.taken++
+	s := &snapshot{number: k.taken, size: -1, base: u.base, next: u.next, at: now()}
+	if k.data {
+		s.part = u.part
+	}
+	if u.now.phase == resume.Receiving && u.next.phase != resume.Receiving {
+		s.size = u.info.Length
+	}
+	for _, c := range u.claims {
+		s.marks = append(s.marks, claimMark{c, c.here()})
+	}
+	s.record = u.record(s.at)
+	k.dirty, k.urgent, k.data, k.bytes = false, false, false, 0
+	k.under = s
+	return s
+}
+
+func (u *upload) record(at time.Time) record {
+	r := record{
+		ID: u.id, Owner: text(u.info.Owner), Name: text(u.info.Name), Type: text(u.info.Type),
+		Length: u.info.Length, Metadata: u.info.Metadata, WantSHA256: u.info.WantSHA256,
+		Phase: u.next.phase, Epoch: u.epoch, Created: seconds(u.created), Updated: seconds(at),
+		SHA256: u.next.sha256, Result: u.next.result, Publish: u.next.publish, Moved: text(u.next.moved),
+	}
+	for _, e := range u.received() {
+		r.Extents = append(r.Extents, extent{e.Start, e.End, int64(e.CRC32C)})
+	}
+	if u.next.phase == resume.Receiving {
+		r.Hash = u.hash.mark()
+	}
+	return r
+}
+
+// persist makes the snapshot durable: bytes first, then the record that says
+// so. The names of an upload's files come before its first record, so that
+// where there is a record, there are files.
+func (u *upload) persist(s *snapshot) error {
+	payload, err := s.record.encode()
+	if err != nil {
+		return err
+	}
+	if u.journal == nil {
+		if err := u.openOwnJournal(); err != nil {
+			return err
+		}
+	}
+	if err := s.persistData(); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if err := u.journal.append(payload); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+// persistData syncs the part file. Bytes that were dropped may lie behind the
+// end of a complete one: they go.
+func (s *snapshot) persistData() error {
+	if s.part == nil {
+		return nil
+	}
+	if s.size >= 0 {
+		info, err := s.part.Stat()
+		if err != nil {
+			return err
+		}
+		if info.Size() != s.size {
+			if err := s.part.Truncate(s.size); err != nil {
+				return err
+			}
+		}
+	}
+	return s.part.Sync()
+}
+
+// openOwnJournal is called by the committer alone, which alone uses it.
+func (u *upload) openOwnJournal() (err error) {
+	path := u.store.statePath(u.id)
+	if u.stored {
+		u.journal, _, err = openJournal(u.store.fs, path, os.O_RDWR)
+		return err
+	}
+	if u.journal, err = createJournal(u.store.fs, path); err != nil {
+		return err
+	}
+	if err := u.store.names.do(); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	u.stored = true
+	return nil
+}
+
+// committed tells of a snapshot that is durable now.
+func (u *upload) committed(s *snapshot) {
+	u.commit.done = s.number
+	u.updated = fromSeconds(s.record.Updated)
+	before := u.durable().Size()
+	u.baseDurable = s.base
+	for _, m := range s.marks {
+		if m.claim.detached {
+			u.baseDurable = merge(u.baseDurable, m.at.upTo(m.claim.runs))
+			continue
+		}
+		m.claim.durable = m.at
+	}
+	if !s.voided {
+		u.hash.saved = s.record.Hash
+	}
+	completed := u.now.phase == resume.Receiving && s.next.phase == resume.Complete
+	u.now = s.next
+	if completed {
+		u.completed()
+	}
+	if after := u.durable().Size(); after != before {
+		u.due = append(u.due, u.claims...)
+		if e := u.log.Check(zap.DebugLevel, "durable"); e != nil {
+			e.Write(zap.Int64("bytes", after), zap.Duration("took", u.commit.lasted))
+		}
+	}
+}
+
+// completed ends the claims that did not finish the upload themselves.
+func (u *upload) completed() {
+	u.log.Debug("upload complete", zap.Int64("length", u.info.Length))
+	for _, c := range append([]*claim(nil), u.claims...) {
+		if c != u.finisher && c.err == nil {
+			c.end(resume.ErrComplete)
+			u.due = append(u.due, c)
+		}
+	}
+}
+
+// void takes bytes of c from to on out of the commit under way, which will not
+// tell of them. It reports whether there were any.
+func (k *committer) void(c *claim, to mark) bool {
+	if k.under == nil {
+		return false
+	}
+	for i := range k.under.marks {
+		if m := &k.under.marks[i]; m.claim == c {
+			had := m.at.cursor > to.cursor
+			m.at = m.at.before(to)
+			k.under.voided = k.under.voided || had
+			return had
+		}
+	}
+	return false
+}

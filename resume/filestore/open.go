@@ -1,0 +1,247 @@
+package filestore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+)
+
+// Open implements [resume.Store].
+func (s *Store) Open(ctx context.Context, o resume.OpenOptions) (resume.Claim, error) {
+	if o.Range == (resume.Range{}) {
+		o.Range = resume.Everything
+	}
+	if err := checkOpen(o); err != nil {
+		return nil, err
+	}
+	u, err := s.acquire(ctx, o.Info.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer u.release()
+	c, err := u.open(ctx, o)
+	if err != nil {
+		return nil, u.wrap(err)
+	}
+	return c, nil
+}
+
+// checkOpen looks at what can be wrong whatever is stored.
+func checkOpen(o resume.OpenOptions) error {
+	if _, err := resume.ParseID(string(o.Info.ID)); err != nil {
+		return err
+	}
+	err := func() error {
+		for _, f := range []struct{ what, value string }{
+			{"name", o.Info.Name}, {"media type", o.Info.Type}, {"owner", o.Info.Owner},
+		} {
+			if len(f.value) > resume.MaxNameLength {
+				return fmt.Errorf("its %s has %d bytes, at most %d are kept", f.what, len(f.value), resume.MaxNameLength)
+			}
+		}
+		size := 0
+		for k, v := range o.Info.Metadata {
+			size += len(k) + len(v)
+		}
+		if size > resume.MaxMetadataSize {
+			return fmt.Errorf("its metadata has %d bytes, at most %d are kept", size, resume.MaxMetadataSize)
+		}
+		if o.Info.Length < resume.UnknownLength {
+			return fmt.Errorf("%w: %d", resume.ErrLength, o.Info.Length)
+		}
+		if o.Range.Start < 0 || o.Range.Empty() {
+			return fmt.Errorf("%w: range %v", resume.ErrLength, o.Range)
+		}
+		return nil
+	}()
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", o.Info.ID, err)
+	}
+	return nil
+}
+
+// open makes a claim. Everything is checked before any other claim is touched:
+// a stranger must not be able to cut a client off.
+func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error) {
+	if err := u.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer u.endTurn()
+
+	u.mu.Lock()
+	defer u.unlock()
+	if u.dead != nil {
+		return nil, u.dead
+	}
+	if !u.exists {
+		return u.openNew(o)
+	}
+	if err := u.admit(o); err != nil {
+		return nil, err
+	}
+	if err := u.prepareFile(o.Info.Length); err != nil {
+		return nil, err
+	}
+	u.endClaims(o.Range, resume.ErrSuperseded)
+	for u.writing(o.Range) {
+		if err := u.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if u.dead != nil {
+		return nil, u.dead
+	}
+	if l := o.Info.Length; l >= 0 && u.info.Length < 0 {
+		// What came in while the claims were ended counts too.
+		if end := u.received().End(); end > l {
+			return nil, fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
+		}
+		u.info.Length = l
+	}
+	if o.Info.WantSHA256 && u.next.phase == resume.Receiving {
+		u.info.WantSHA256 = true
+		u.follow()
+	}
+	return u.claim(o)
+}
+
+// admit checks o against the upload as it is.
+func (u *upload) admit(o resume.OpenOptions) error {
+	if u.info.Owner != o.Info.Owner {
+		return resume.ErrNotFound
+	}
+	known, l := u.info.Length, o.Info.Length
+	switch {
+	case l >= 0 && known >= 0 && l != known:
+		return fmt.Errorf("%w: %d, known is %d", resume.ErrLength, l, known)
+	case l >= 0 && known < 0:
+		if end := u.received().End(); end > l {
+			return fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
+		}
+		known = l
+	}
+	return checkRange(o.Range, known)
+}
+
+func checkRange(r resume.Range, length int64) error {
+	if length >= 0 && (r.Start > length || r.End != resume.Unbounded && r.End > length) {
+		return fmt.Errorf("%w: range %v of an upload of %d bytes", resume.ErrLength, r, length)
+	}
+	return nil
+}
+
+// openNew creates the upload. It has no record until the first commit: if the
+// process dies before, only a part file is left, which the janitor finds.
+func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
+	if o.MustExist {
+		return nil, resume.ErrNotFound
+	}
+	if err := checkRange(o.Range, o.Info.Length); err != nil {
+		return nil, err
+	}
+	u.unlock()
+	part, err := u.createPart(o.Info.Length)
+	u.mu.Lock()
+	if err != nil {
+		return nil, err
+	}
+	u.part = part
+	u.exists = true
+	u.info = o.Info
+	u.info.Metadata = maps.Clone(o.Info.Metadata)
+	u.created = now()
+	u.updated = u.created
+	u.now = outcome{phase: resume.Receiving}
+	u.next = u.now
+	u.commit.data = true
+	c, err := u.claim(o)
+	if err != nil {
+		return nil, err
+	}
+	u.log.Debug("upload created", zap.String("name", u.info.Name), zap.Int64("length", u.info.Length))
+	return c, nil
+}
+
+func (u *upload) createPart(length int64) (vfs.File, error) {
+	path := u.store.partPath(u.id)
+	part, err := u.store.fs.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return nil, storageError(err)
+	}
+	if err := reserve(part, length); err != nil {
+		part.Close()
+		_ = u.store.fs.Remove(path) // else the janitor does
+		return nil, err
+	}
+	return part, nil
+}
+
+// reserve sets space aside for a known length.
+func reserve(part vfs.File, length int64) error {
+	if length <= 0 {
+		return nil
+	}
+	return storageError(part.Reserve(length))
+}
+
+// prepareFile opens the part file of an upload that is still receiving, and
+// sets space aside if its length becomes known now.
+func (u *upload) prepareFile(length int64) error {
+	if u.now.phase != resume.Receiving {
+		return nil
+	}
+	part, known, need := u.part, u.info.Length, u.base.End()
+	u.unlock()
+	defer u.mu.Lock()
+	if part == nil {
+		opened, err := u.store.openPart(u.id, need)
+		if err != nil {
+			return err
+		}
+		part = opened
+		u.mu.Lock()
+		u.part = part
+		u.unlock()
+	}
+	if known >= 0 || length < 0 {
+		return nil
+	}
+	if err := reserve(part, length); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.commit.data = true
+	u.unlock()
+	return nil
+}
+
+// openPart opens the bytes of an upload, of which need must be there.
+func (s *Store) openPart(id resume.ID, need int64) (vfs.File, error) {
+	part, err := s.fs.Open(s.partPath(id), os.O_RDWR)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	info, err := part.Stat()
+	if err == nil && info.Size() < need {
+		err = fmt.Errorf("%w: part file has %d bytes, %d were durable", ErrDamaged, info.Size(), need)
+	}
+	if err != nil {
+		part.Close()
+		return nil, err
+	}
+	return part, nil
+}
+
+// storageError makes a full disk an error of the contract.
+func storageError(err error) error {
+	if err != nil && vfs.IsFull(err) {
+		return fmt.Errorf("%w: %w", resume.ErrNoSpace, err)
+	}
+	return err
+}

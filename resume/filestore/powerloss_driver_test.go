@@ -1,0 +1,415 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
+)
+
+// driver makes one run on one file system.
+type driver struct {
+	rng    *rand.Rand
+	fs     *strictfs.FS
+	store  *Store
+	claims map[resume.ID][]resume.Claim
+
+	mu    sync.Mutex // the hook of the file system looks at what follows
+	world world
+	cuts  []crash
+}
+
+// crash is what is left after a crash, and what the store had promised.
+type crash struct {
+	fs    *strictfs.FS
+	world world
+	how   string
+}
+
+// runAndCrash makes a run, checks its crashes, and goes on from some of them.
+func (d *driver) runAndCrash(depth int) (int, error) {
+	crashes := rand.New(rand.NewPCG(d.rng.Uint64(), 2))
+	d.fs.After = func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		c := crash{world: d.world}
+		if crashes.IntN(5) == 0 {
+			c.fs, c.how = d.fs.Kill(), "killed"
+		} else {
+			c.fs, c.how = d.fs.Cut(crashes), "power cut"
+		}
+		d.cuts = append(d.cuts, c)
+	}
+	if err := d.run(); err != nil {
+		return 0, fmt.Errorf("the run itself: %w", err)
+	}
+	d.fs.After = nil
+	n := len(d.cuts)
+	on := d.rng.IntN(max(n, 1)) // where to go on
+	for i, c := range d.cuts {
+		c.fs.Fail = d.fs.Fail
+		s, err := c.world.check(c.fs)
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+		if err != nil {
+			return n, fmt.Errorf("%s after operation %d of %d: %w", c.how, i+1, n, err)
+		}
+		if i == on && depth > 1 {
+			c.fs.Lie = d.fs.Lie
+			next := &driver{rng: d.rng, fs: c.fs, world: c.world}
+			next.fresh()
+			more, err := next.runAndCrash(depth - 1)
+			n += more
+			if err != nil {
+				return n, fmt.Errorf("%s after operation %d, and again: %w", c.how, i+1, err)
+			}
+		}
+	}
+	return n, nil
+}
+
+func (d *driver) change(id resume.ID, change func(f *fate)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.world = d.world.with(id, change)
+}
+
+func (d *driver) fresh() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := world{}
+	for id, f := range d.world {
+		w[id] = f
+	}
+	w[resume.ID(fmt.Sprintf("upload-%016x", d.rng.Uint64()))] = newFate(1 + d.rng.IntN(5*4096))
+	d.world = w
+}
+
+func (d *driver) start() (err error) {
+	o := Options{ScanInterval: Never, SyncBytes: 64 << 10, SyncInterval: time.Minute}
+	if d.rng.IntN(4) == 0 {
+		o.SyncInterval = time.Millisecond // the committer comes by itself
+	}
+	d.claims = map[resume.ID][]resume.Claim{}
+	d.store, err = open(d.fs, crashDir, o)
+	if err == nil {
+		d.store.block = 1000 // so that small files are hashed in several
+	}
+	return err
+}
+
+func (d *driver) run() error {
+	if err := d.start(); err != nil {
+		return err
+	}
+	for range 10 + d.rng.IntN(30) {
+		if err := d.step(); err != nil {
+			return errors.Join(err, d.store.Close())
+		}
+		if err := d.listen(); err != nil {
+			return errors.Join(err, d.store.Close())
+		}
+	}
+	return d.store.Close()
+}
+
+// listen notes what the store says now. It must not take anything back without
+// a crash either.
+func (d *driver) listen() error {
+	for id, f := range d.world {
+		st, err := d.store.Stat(context.Background(), id)
+		if errors.Is(err, resume.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = f.checkBytes(st)
+		}
+		if err != nil {
+			return err
+		}
+		d.change(id, func(f *fate) {
+			f.ack(st)
+			if st.Phase == resume.Delivered {
+				f.result = string(st.Result)
+			}
+		})
+	}
+	return nil
+}
+
+func (d *driver) pick() (resume.ID, *fate) {
+	ids := make([]string, 0, len(d.world))
+	for id, f := range d.world {
+		if !f.going { // nobody knows what became of it, if a crash came then
+			ids = append(ids, string(id))
+		}
+	}
+	if len(ids) == 0 {
+		d.fresh()
+		return d.pick()
+	}
+	slices.Sort(ids)
+	id := resume.ID(ids[d.rng.IntN(len(ids))])
+	return id, d.world[id]
+}
+
+func (d *driver) step() error {
+	ctx := context.Background()
+	id, f := d.pick()
+	live := slices.DeleteFunc(d.claims[id], func(c resume.Claim) bool { return c.Err() != nil })
+	d.claims[id] = live
+	what := d.rng.IntN(100)
+	if len(live) == 0 && what < 70 {
+		return d.open(id, f)
+	}
+	switch {
+	case what < 35:
+		return d.write(id, live[d.rng.IntN(len(live))])
+	case what < 45:
+		return d.rewind(id, live[d.rng.IntN(len(live))])
+	case what < 55:
+		return ignore(live[d.rng.IntN(len(live))].Sync(ctx))
+	case what < 60: // a sync nobody waits for
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		return ignore(live[d.rng.IntN(len(live))].Sync(ended), context.Canceled)
+	case what < 64:
+		return live[d.rng.IntN(len(live))].Close()
+	case what < 70:
+		return d.fillAndFinish(id, live[d.rng.IntN(len(live))])
+	case what < 76:
+		return d.open(id, f)
+	case what < 84:
+		return d.publish(id, f)
+	case what < 91:
+		return d.settle(id)
+	case what < 94:
+		return d.delete(id)
+	case what < 97:
+		d.fresh()
+		return nil
+	}
+	if err := d.store.Close(); err != nil {
+		return err
+	}
+	return d.start()
+}
+
+// ignore lets errors pass that are an answer.
+func ignore(err error, more ...error) error {
+	for _, ok := range append(more, resume.ErrComplete, resume.ErrIncomplete, resume.ErrNotComplete, resume.ErrNotFound, resume.ErrExists) {
+		if errors.Is(err, ok) {
+			return nil
+		}
+	}
+	return err
+}
+
+func (d *driver) open(id resume.ID, f *fate) error {
+	o := resume.OpenOptions{Info: resume.Info{ID: id, Length: int64(len(f.sent)), WantSHA256: d.rng.IntN(3) == 0}}
+	if d.rng.IntN(3) == 0 {
+		o.Info.Length = resume.UnknownLength
+	}
+	if d.rng.IntN(2) == 0 && len(f.sent) > 1 {
+		o.Range.Start = d.rng.Int64N(int64(len(f.sent)) - 1)
+		o.Range.End = o.Range.Start + 1 + d.rng.Int64N(int64(len(f.sent))-o.Range.Start)
+	}
+	c, err := d.store.Open(context.Background(), o)
+	if errors.Is(err, resume.ErrLength) { // it was finished shorter
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.claims[id] = append(d.claims[id], c)
+	return nil
+}
+
+// write sends some bytes at the claim's cursor, to no further than it may.
+func (d *driver) write(id resume.ID, c resume.Claim) error {
+	if c.State().Phase != resume.Receiving {
+		return nil
+	}
+	at, st := c.Cursor(), c.State()
+	n := 1 + d.rng.Int64N(9000)
+	end := min(at+n, d.end(id, c))
+	if end <= at {
+		return nil
+	}
+	p := make([]byte, end-at)
+	for i := range p {
+		p[i] = byte(d.rng.Uint32())
+	}
+	d.change(id, func(f *fate) {
+		for i := at; i < end; i++ {
+			if st.Received.EndFrom(i) == i { // the bytes first received stay
+				f.sent[i] = p[i-at]
+				f.maybe[i] = true
+			}
+		}
+	})
+	_, err := c.Write(p)
+	return ignore(err)
+}
+
+// end returns where the claim must stop writing.
+func (d *driver) end(id resume.ID, c resume.Claim) int64 {
+	end := min(c.(*claim).rng.End, int64(len(d.world[id].sent)))
+	if l := c.State().Length; l >= 0 {
+		end = min(end, l)
+	}
+	return end
+}
+
+// rewind takes back what the claim sent since a checkpoint.
+func (d *driver) rewind(id resume.ID, c resume.Claim) error {
+	if c.State().Phase != resume.Receiving {
+		return nil
+	}
+	if d.rng.IntN(2) == 0 {
+		c.Checkpoint()
+		if err := d.write(id, c); err != nil {
+			return err
+		}
+		if d.rng.IntN(2) == 0 {
+			if err := ignore(c.Sync(context.Background())); err != nil {
+				return err
+			}
+			if err := d.listen(); err != nil {
+				return err
+			}
+		}
+	}
+	dropped := resume.Range{Start: c.(*claim).checked.cursor, End: c.Cursor()}
+	d.change(id, func(f *fate) { // from here on it may be lost
+		for _, r := range ownRanges(c.(*claim), dropped) {
+			set(f.acked, r, false)
+		}
+	})
+	own := ownRanges(c.(*claim), dropped)
+	if _, err := c.Rewind(context.Background()); err != nil {
+		return ignore(err)
+	}
+	d.change(id, func(f *fate) {
+		for _, r := range own {
+			set(f.maybe, r, false)
+		}
+	})
+	return nil
+}
+
+// ownRanges returns what of r the claim took in itself.
+func ownRanges(c *claim, r resume.Range) (own []resume.Range) {
+	c.u.mu.Lock()
+	defer c.u.mu.Unlock()
+	for _, e := range c.runs {
+		o := resume.Range{Start: max(e.Start, r.Start), End: min(e.End, r.End)}
+		if !o.Empty() {
+			own = append(own, o)
+		}
+	}
+	return own
+}
+
+func (d *driver) fillAndFinish(id resume.ID, c resume.Claim) error {
+	if d.rng.IntN(3) > 0 { // give it a chance to be whole
+		if err := c.Close(); err != nil {
+			return err
+		}
+		for _, o := range d.claims[id] {
+			if err := o.Close(); err != nil {
+				return err
+			}
+		}
+		var err error
+		c, err = d.store.Open(context.Background(), resume.OpenOptions{Info: resume.Info{ID: id, Length: resume.UnknownLength}})
+		if err != nil {
+			return ignore(err)
+		}
+		d.claims[id] = []resume.Claim{c}
+		for c.Cursor() < d.end(id, c) && c.State().Phase == resume.Receiving {
+			if err := d.write(id, c); err != nil {
+				return err
+			}
+		}
+	}
+	st := c.State()
+	if st.Phase == resume.Receiving {
+		d.change(id, func(f *fate) {
+			f.most = max(f.most, 1)
+			f.length = st.Length
+			if f.length < 0 {
+				f.length = st.Received.End()
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if len(d.claims[id]) > 1 { // it might wait for lanes that nobody writes
+		cancel()
+	}
+	st, err := c.Finish(ctx, resume.FinishOptions{Length: resume.UnknownLength})
+	if err == nil {
+		d.change(id, func(f *fate) { f.ack(st) })
+	}
+	return ignore(err, context.Canceled)
+}
+
+func (d *driver) publish(id resume.ID, f *fate) error {
+	name, conflict := "f", resume.ConflictRename
+	switch d.rng.IntN(3) {
+	case 0:
+		name, conflict = "o-"+string(id), resume.ConflictOverwrite
+		if f.location == "" && d.rng.IntN(2) == 0 && f.least < 1 {
+			if err := writeDurably(d.fs, publishDir+"/.wsingest-old-"+string(id), oldFile); err != nil {
+				return err
+			}
+			if err := d.fs.Rename(publishDir+"/.wsingest-old-"+string(id), publishDir+"/"+name); err != nil {
+				return err
+			}
+		}
+	case 1:
+		conflict = resume.ConflictFail
+		name = "f-" + string(id)
+	}
+	location, err := d.store.Publish(context.Background(), id, publishDir, name, conflict)
+	if err != nil {
+		return ignore(err)
+	}
+	if f.location != "" && f.location != location {
+		return fmt.Errorf("published at %s, then at %s", f.location, location)
+	}
+	d.change(id, func(f *fate) { f.location = location })
+	return nil
+}
+
+func (d *driver) settle(id resume.ID) error {
+	result := fmt.Sprint("result ", d.rng.IntN(1000))
+	d.change(id, func(f *fate) {
+		if f.most >= 1 {
+			f.results = append(f.results, result)
+			f.most = 2
+		}
+	})
+	return ignore(d.store.Settle(context.Background(), id, []byte(result)))
+}
+
+func (d *driver) delete(id resume.ID) error {
+	d.change(id, func(f *fate) { f.going = true })
+	err := d.store.Delete(context.Background(), id)
+	switch {
+	case err == nil:
+		d.change(id, func(f *fate) { f.gone = true })
+	case errors.Is(err, resume.ErrNotFound):
+		d.change(id, func(f *fate) { f.going = false })
+		return nil
+	}
+	return err
+}

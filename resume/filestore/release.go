@@ -1,0 +1,149 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// Settle implements [resume.Store].
+func (s *Store) Settle(ctx context.Context, id resume.ID, result []byte) error {
+	u, err := s.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer u.release()
+	if len(result) > resume.MaxResultSize {
+		return u.wrap(fmt.Errorf("its result has %d bytes, at most %d are kept", len(result), resume.MaxResultSize))
+	}
+	if err := u.settle(ctx, result); err != nil {
+		return u.wrap(err)
+	}
+	return nil
+}
+
+func (u *upload) settle(ctx context.Context, result []byte) error {
+	if err := u.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer u.endTurn()
+	u.mu.Lock()
+	defer u.unlock()
+	switch {
+	case u.dead != nil:
+		return u.dead
+	case !u.exists:
+		return resume.ErrNotFound
+	case u.now.phase == resume.Receiving:
+		return resume.ErrNotComplete
+	case u.next.phase == resume.Delivered: // by a call that did not wait to the end
+		for u.now.phase != resume.Delivered {
+			if u.dead != nil {
+				return u.dead
+			}
+			if err := u.wait(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	u.next.phase = resume.Delivered
+	u.next.result = append([]byte{}, result...)
+	u.next.moved = "" // of no more use; the largest record needs the room
+	if err := u.recordNow(ctx); err != nil {
+		return err
+	}
+	u.log.Debug("upload delivered", zap.Int("result", len(result)))
+	temp := u.tempPath()
+	u.unlock()
+	u.store.removeBytes(u, temp)
+	u.mu.Lock()
+	return nil
+}
+
+// removeBytes releases what an upload holds beside its record. What cannot be
+// removed now, the janitor removes with the record.
+func (s *Store) removeBytes(u *upload, temp string) {
+	for _, path := range []string{s.partPath(u.id), temp} {
+		if path == "" {
+			continue
+		}
+		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			u.log.Warn("file cannot be removed now", zap.String("path", path), zap.Error(err))
+		}
+	}
+}
+
+// Delete implements [resume.Store]. It also removes an upload whose files are
+// damaged, but not one of an unknown version.
+func (s *Store) Delete(ctx context.Context, id resume.ID) error {
+	u, err := s.acquireAny(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer u.release()
+	if err := u.delete(ctx, func() bool { return true }); err != nil {
+		return u.wrap(err)
+	}
+	u.log.Debug("upload deleted")
+	return nil
+}
+
+// delete removes the upload if it still should be once it is its turn.
+func (u *upload) delete(ctx context.Context, should func() bool) error {
+	if u.loadErr != nil && !errors.Is(u.loadErr, ErrDamaged) {
+		return u.loadErr
+	}
+	if err := u.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer u.endTurn()
+	u.mu.Lock()
+	defer u.unlock()
+	if u.dead != nil {
+		return u.dead
+	}
+	if u.loadErr == nil && !u.exists {
+		return resume.ErrNotFound
+	}
+	if !should() {
+		return errKept
+	}
+	u.dead = resume.ErrNotFound
+	u.endClaims(resume.Everything, resume.ErrNotFound)
+	u.wake()
+	u.kickCommitter()
+	for u.commit.running || u.hash.running || u.writing(resume.Everything) {
+		if err := u.wait(ctx); err != nil {
+			return err
+		}
+	}
+	temp := u.tempPath()
+	u.unlock()
+	err := u.store.removeFiles(u, temp)
+	u.mu.Lock()
+	return err
+}
+
+var errKept = errors.New("it is in use again")
+
+// removeFiles removes the record first, durably: bytes without a record are
+// nothing, but a record without bytes would promise what is gone.
+func (s *Store) removeFiles(u *upload, temp string) error {
+	err := s.fs.Remove(s.statePath(u.id))
+	switch {
+	case err == nil:
+		if err := s.names.do(); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	s.removeBytes(u, temp)
+	return nil
+}

@@ -1,0 +1,154 @@
+package filestore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+)
+
+// Write implements [resume.Claim]. The trip to the file is made without a
+// lock. Nothing is allocated.
+func (c *claim) Write(p []byte) (n int, err error) {
+	size := len(p)
+	for {
+		s, err := c.begin(p, n == 0 && len(p) == size)
+		if err != nil {
+			return n, err
+		}
+		n += s.passed
+		p = p[s.passed:]
+		if s.size == 0 {
+			return n, nil
+		}
+		k, err := s.file.WriteAt(p[:s.size], s.off)
+		crc := resume.UpdateCRC32C(s.crc, p[:k])
+		if err = c.tookIn(s, k, crc, err); err != nil {
+			return n + k, err
+		}
+		n += k
+		if p = p[k:]; len(p) == 0 {
+			return n, nil
+		}
+	}
+}
+
+// stretch is the next piece of a write.
+type stretch struct {
+	passed int // bytes that are held already
+	off    int64
+	size   int // bytes that go to the file behind them
+	file   vfs.File
+	crc    uint32 // of the run so far
+}
+
+// begin finds what is to be done with the first bytes of p, and declares a
+// write under way if some go to the file.
+func (c *claim) begin(p []byte, first bool) (s stretch, err error) {
+	u := c.u
+	u.mu.Lock()
+	defer u.unlock()
+	// A record that names bytes which were dropped must be gone from the disk
+	// before others are written over them.
+	for c.err == nil && u.commit.done < u.commit.hold {
+		if err := u.wait(context.Background()); err != nil {
+			return s, err
+		}
+	}
+	if err := c.check(len(p), first); err != nil {
+		return s, err
+	}
+	c.wrote = true
+	if c.gapEnd == c.cursor { // at the end of a gap
+		end := min(u.base.EndFrom(c.cursor), c.cursor+int64(len(p)))
+		s.passed = int(end - c.cursor)
+		c.cursor = end
+		c.findGap()
+	}
+	s.off = c.cursor
+	s.size = int(min(int64(len(p)-s.passed), c.gapEnd-c.cursor))
+	if s.size == 0 {
+		return s, nil
+	}
+	if err := c.openRun(); err != nil {
+		return stretch{}, err
+	}
+	s.file = u.part
+	s.crc = c.runs[len(c.runs)-1].CRC32C
+	c.writing = true
+	return s, nil
+}
+
+// check says why n bytes cannot be written at the cursor.
+func (c *claim) check(n int, first bool) error {
+	u := c.u
+	switch {
+	case c.err != nil:
+		return c.err
+	case u.next.phase != resume.Receiving:
+		return u.wrap(resume.ErrComplete)
+	case !first:
+		return nil
+	}
+	limit := c.rng.End
+	if u.info.Length >= 0 {
+		limit = min(limit, u.info.Length)
+	}
+	if int64(n) > limit-c.cursor {
+		return u.wrap(fmt.Errorf("%w: %d bytes at %d reach past %d", resume.ErrLength, n, c.cursor, limit))
+	}
+	return nil
+}
+
+// openRun makes sure that the last run ends at the cursor.
+func (c *claim) openRun() error {
+	u := c.u
+	if k := len(c.runs); k > 0 && c.runs[k-1].End == c.cursor {
+		return nil
+	}
+	n := len(u.base)
+	for _, o := range u.claims {
+		n += len(o.runs)
+	}
+	at := resume.Range{Start: c.cursor, End: c.cursor}
+	// Runs of different claims that touch are one in the end: count those only
+	// when it matters.
+	if n >= resume.MaxExtents && len(u.received()) >= resume.MaxExtents && !u.touches(c.cursor) {
+		return u.wrap(resume.ErrTooManyGaps)
+	}
+	c.runs = append(c.runs, resume.Extent{Range: at})
+	return nil
+}
+
+// touches reports whether a run at off would continue bytes that are held.
+func (u *upload) touches(off int64) bool {
+	return off > 0 && u.received().EndFrom(off-1) == off
+}
+
+// tookIn counts n bytes that are in the file now.
+func (c *claim) tookIn(s stretch, n int, crc uint32, err error) error {
+	u := c.u
+	u.mu.Lock()
+	defer u.unlock()
+	c.writing = false
+	run := &c.runs[len(c.runs)-1]
+	run.End += int64(n)
+	run.CRC32C = crc
+	c.cursor = run.End
+	if n > 0 && u.dead == nil {
+		u.written(int64(n))
+		u.follow()
+	}
+	u.wake()
+	if err != nil {
+		if err = storageError(err); !vfs.IsFull(err) {
+			u.fail(err)
+		}
+		err = u.wrap(err)
+	}
+	if c.err != nil && !c.detached {
+		c.detach()
+	}
+	return err
+}
