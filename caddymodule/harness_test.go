@@ -19,8 +19,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -342,19 +344,37 @@ func within(t testing.TB, bound time.Duration, what string, done func() bool) {
 	}
 }
 
+// freePorts returns n ports for servers that come and go. They are from below
+// those that systems give to outgoing connections (RFC 6335 has those at 49152
+// and above, Linux at 32768), since one of these would take a server's port
+// while it is down; and none is returned twice.
 func freePorts(t testing.TB, n int) (ports []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "localhost:0")
+	for range 1000 {
+		port := strconv.Itoa(firstPort + int(nextPort.Add(1)%portCount))
+		l, err := net.Listen("tcp", ":"+port)
 		if err != nil {
-			t.Fatal(err)
+			continue // another program's
 		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
+		l.Close()
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatalf("found no %d free ports from %d to %d", n, firstPort, firstPort+portCount-1)
+	return nil
 }
+
+const (
+	firstPort = 20_000
+	portCount = 12_000
+)
+
+// nextPort starts anywhere, so that two runs of the tests side by side do not
+// look for ports in the same places.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(rand.Uint32N(portCount)) }
 
 // python is the one that sees the package websockets.
 func python() string {

@@ -112,9 +112,9 @@ func TestPingsGoOnlyIntoSilenceAndOneAtATime(t *testing.T) {
 	http.ReadResponse(br, nil)
 	pings := countPings(br)
 
-	for range 12 { // busy: a byte each 50 ms, for one timeout
+	for range 60 { // busy: a byte each 10 ms, for one timeout
 		writeFrame(conn, []byte{1}, 1)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 	if n := pings.count.Load(); n != 0 {
 		t.Errorf("%d pings on a busy line", n)
