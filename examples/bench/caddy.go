@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ func serveBehindCaddy(serve func(net.Listener, job) error) func(net.Listener, jo
 // too; the log and the admin endpoint are off. It ends with this process.
 func runCaddy(l net.Listener, j job, site string) error {
 	config := filepath.Join(j.Dir, "Caddyfile")
-	text := "{\n\tadmin off\n\tlog {\n\t\tlevel WARN\n\t}\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n}\n" +
+	text := "{\n\tadmin off\n\tlog {\n\t\tlevel ERROR\n\t}\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n}\n" +
 		"http:// {\n\tbind fd/3\n" + site + "}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
@@ -68,15 +69,16 @@ func runCaddy(l net.Listener, j job, site string) error {
 
 // buildCaddy builds Caddy with the module from the tree this program is
 // built from.
-func buildCaddy(dir string) (string, error) {
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/wsingest/wsingest")
+func buildCaddy(ctx context.Context, dir string) (string, error) {
+	say("building Caddy")
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/wsingest/wsingest")
 	list.Stderr = os.Stderr
 	root, err := list.Output()
 	if err != nil {
 		return "", fmt.Errorf("looking for wsingest's tree (run this in examples/bench, or give -caddy): %w", err)
 	}
 	caddy := filepath.Join(dir, "caddy")
-	build := exec.Command("go", "build", "-o", caddy, "./examples/caddy")
+	build := exec.CommandContext(ctx, "go", "build", "-o", caddy, "./examples/caddy")
 	build.Dir = string(root[:len(root)-1])
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type config struct {
 	connections []int         // at a time
 	window      time.Duration // for which these are watched
 	routes      []route
+	pathRounds  int
 	transfer    time.Duration // that an upload over a path takes
 	uploads     int           // in the large directory
 	looks       int           // opens timed in it
@@ -48,8 +50,8 @@ func main() {
 	}
 	c, err := parseFlags()
 	exitOn(err)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends it without cleaning up
 	c.ctx = ctx
 	exitOn(c.run())
 }
@@ -67,13 +69,13 @@ var (
 	long = config{
 		size: 1 << 30, rounds: 7, files: 10_000,
 		connections: []int{1, 10, 100, 1000, 5000}, window: 2 * time.Second,
-		routes: longRoutes, transfer: 12 * time.Second,
+		routes: longRoutes, pathRounds: 3, transfer: 10 * time.Second,
 		uploads: 100_000, looks: 300, bound: 10 * time.Minute,
 	}
 	short = config{
 		size: 256 << 20, rounds: 1, files: 1000,
 		connections: []int{10, 1000}, window: time.Second / 2,
-		routes: shortRoutes, transfer: 4 * time.Second,
+		routes: shortRoutes, pathRounds: 1, transfer: 4 * time.Second,
 		uploads: 2000, looks: 50, bound: time.Minute,
 	}
 )
@@ -83,9 +85,10 @@ func parseFlags() (c config, err error) {
 	if slices.Contains(os.Args[1:], "-short") || slices.Contains(os.Args[1:], "--short") {
 		c = short // its values are the defaults of the flags then
 	}
-	flag.Bool("short", false, "less than two minutes in all: fewer rounds, paths and connections, and smaller uploads")
+	small := flag.Bool("short", false, "less than two minutes in all: fewer rounds, paths and connections, and smaller uploads")
 	size := flag.Int64("size", c.size>>20, "MiB of each upload over loopback")
 	flag.IntVar(&c.rounds, "rounds", c.rounds, "undisturbed rounds wanted over loopback")
+	flag.IntVar(&c.pathRounds, "path-rounds", c.pathRounds, "rounds over shaped paths")
 	flag.Int64Var(&c.files, "files", c.files, "small files in a run")
 	flag.DurationVar(&c.window, "window", c.window, "how long many connections are watched")
 	flag.DurationVar(&c.transfer, "transfer", c.transfer, "how long an upload over a shaped path takes, about")
@@ -93,16 +96,19 @@ func parseFlags() (c config, err error) {
 	flag.StringVar(&c.congestion, "congestion", "cubic", "congestion control over shaped paths")
 	rows := flag.String("rows", "", "only what has a key that matches this regular expression; empty: all (README.md has the keys)")
 	flag.StringVar(&c.dir, "dir", os.TempDir(), "directory for the files, on the disk to measure")
-	flag.StringVar(&c.out, "out", "", "directory that RESULTS.md and results.svg are written to")
+	flag.StringVar(&c.out, "out", "", "directory whose README.md gets the tables, between its marks, and that results.svg is written to; empty: this one for a full run without -rows, else none")
 	flag.StringVar(&c.keep, "keep", "", "file that results are kept in: what is in it is not measured again, so that a run can be done in parts (-rows)")
 	flag.StringVar(&c.caddy, "caddy", "", "a Caddy with the module; empty: build one")
-	flag.StringVar(&c.profile, "profile", "", "directory for CPU profiles of every server and client")
+	flag.StringVar(&c.profile, "profile", "", "directory for a CPU profile of the server and the client of every row, that of its last run")
 	flag.BoolVar(&c.json, "json", false, "print all that was measured as JSON in place of the tables")
 	flag.Parse()
-	if *size < 1 || c.rounds < 1 || c.files < 1 || c.uploads < 1 || c.window <= 0 || c.transfer <= 0 || flag.NArg() > 0 {
+	if *size < 1 || c.rounds < 1 || c.pathRounds < 1 || c.files < 1 || c.uploads < 1 || c.window <= 0 || c.transfer <= 0 || flag.NArg() > 0 {
 		return c, fmt.Errorf("numbers are 1 or more, and there are no arguments (see -help)")
 	}
 	c.size = *size << 20
+	if c.out == "" && *rows == "" && !*small && !c.json {
+		c.out = "."
+	}
 	c.rows, err = regexp.Compile(*rows)
 	return c, err
 }
@@ -116,8 +122,18 @@ func (c config) run() (err error) {
 		return err
 	}
 	defer os.RemoveAll(c.dir)
+	if c.profile != "" {
+		if err := os.MkdirAll(c.profile, 0o755); err != nil {
+			return err
+		}
+	}
+	if c.out != "" {
+		if err := writable(c.out); err != nil {
+			return err // now, and not when everything is measured
+		}
+	}
 	if c.caddy == "" && c.needsCaddy() {
-		if c.caddy, err = buildCaddy(c.dir); err != nil {
+		if c.caddy, err = buildCaddy(c.ctx, c.dir); err != nil {
 			return err
 		}
 	}
@@ -125,9 +141,13 @@ func (c config) run() (err error) {
 	if err != nil {
 		return err
 	}
+	r.Machine = c.machine()
 	c.measureAll(r)
 	if c.keep != "" {
 		err = r.writeJSON(c.keep)
+	}
+	if c.stopped() {
+		return errors.Join(err, errInterrupted)
 	}
 	if c.json {
 		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(r))
@@ -139,6 +159,9 @@ func (c config) run() (err error) {
 	}
 	return errors.Join(err, r.failed())
 }
+
+// errInterrupted: what was measured is in the file of -keep, if there is one.
+var errInterrupted = errors.New("interrupted before everything was measured; nothing is printed (with -keep, the same command goes on where it stopped)")
 
 func (c config) needsCaddy() bool {
 	for _, r := range rows {

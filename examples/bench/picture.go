@@ -160,8 +160,8 @@ func (c *canvas) lines(lines []line) {
 	for i, l := range lines {
 		var points bytes.Buffer
 		for _, s := range l.at {
-			fmt.Fprintf(&points, "%d,%d ", x(s.Path.Trip), y(s.Rate))
-			fmt.Fprintf(c, `<circle cx="%d" cy="%d" r="3.5" fill="%s"/>`+"\n", x(s.Path.Trip), y(s.Rate), l.colour)
+			fmt.Fprintf(&points, "%d,%d ", x(s.Path.Trip), y(s.of(pathRate)))
+			fmt.Fprintf(c, `<circle cx="%d" cy="%d" r="3.5" fill="%s"/>`+"\n", x(s.Path.Trip), y(s.of(pathRate)), l.colour)
 		}
 		fmt.Fprintf(c, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", bytes.TrimSpace(points.Bytes()), l.colour)
 		at := top + 10 + i*22

@@ -18,7 +18,8 @@ type process struct {
 	bound *time.Timer
 }
 
-// start starts a child, in a network of its own if its job has a link.
+// start starts a child, in a network of its own if its job has a link. It is
+// killed when the harness is interrupted.
 func (c config) start(j job) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -29,7 +30,7 @@ func (c config) start(j job) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(self, asChild, string(what))}
+	p := &process{cmd: exec.CommandContext(c.ctx, self, asChild, string(what))}
 	p.cmd.Stderr = os.Stderr
 	if j.Link != nil {
 		j.Link.isolate(p.cmd)

@@ -8,8 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -17,6 +15,7 @@ import (
 // report is all that was measured, and how.
 type report struct {
 	When       time.Time
+	Machine    string // it, and the versions of what ran on it
 	Size       int64
 	Rounds     int
 	Files      int64
@@ -129,6 +128,9 @@ func (r *report) failed() error {
 // print writes all tables, as Markdown.
 func (r *report) print(w io.Writer) error {
 	var b bytes.Buffer
+	if r.Machine != "" {
+		fmt.Fprintf(&b, "\n%s, %s.\n", r.When.Format(time.DateOnly), r.Machine)
+	}
 	r.printLoopback(&b)
 	r.printSmall(&b)
 	r.printPaths(&b)
@@ -137,25 +139,4 @@ func (r *report) print(w io.Writer) error {
 	r.printTargets(&b)
 	_, err := b.WriteTo(w)
 	return err
-}
-
-// write writes the tables and the picture to files.
-func (r *report) write(dir string) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Results\n\nMeasured on %s by `go run . -out .`, %d cores, %s. [README.md](README.md) says what the rows are.\n",
-		r.When.Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
-	picture := r.picture()
-	if picture != nil {
-		b.WriteString("\n![Throughput and CPU time of the rows, and throughput over the round trip time](results.svg)\n")
-	}
-	if err := r.print(&b); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "RESULTS.md"), b.Bytes(), 0o644); err != nil {
-		return err
-	}
-	if picture == nil {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(dir, "results.svg"), picture, 0o644)
 }

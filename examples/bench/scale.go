@@ -11,6 +11,7 @@ import (
 type scaleResult struct {
 	Connections int
 	Rate        float64    // MB/s of all together, into files
+	Slow, Fast  float64    // the least and the most that Rate was in any round
 	CPU         float64    // of the server, seconds per GiB
 	Idle        float64    // bytes of the server's memory for each, when nothing is open on it
 	Loaded      float64    // the same while all upload
@@ -65,6 +66,7 @@ func (c config) scale(results []*scaleResult) {
 		if results[i].Failed == "" && len(rounds) > 0 {
 			slices.SortFunc(rounds, func(a, b *scaleResult) int { return cmp.Compare(a.Rate, b.Rate) })
 			*results[i] = *rounds[len(rounds)/2]
+			results[i].Slow, results[i].Fast = rounds[0].Rate, rounds[len(rounds)-1].Rate
 		}
 	}
 }

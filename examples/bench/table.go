@@ -122,17 +122,19 @@ func (r *report) printPaths(w io.Writer) {
 	if len(r.Paths) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\n| round trip, rate, loss | | MB/s | of the link | second half, MB/s | of the link | server CPU, s/GiB | upload, MB |")
-	fmt.Fprintln(w, "|---|---|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintln(w, "\n| round trip, rate, loss | | MB/s | from - to | of the link | second half, MB/s | of the link | server CPU, s/GiB | upload, MB |")
+	fmt.Fprintln(w, "|---|---|---:|---:|---:|---:|---:|---:|---:|")
 	for _, s := range r.Paths {
 		if s.Failed != "" {
-			fmt.Fprintf(w, "| %v | %s | failed | | | | | |\n", s.Path, s.Name)
+			fmt.Fprintf(w, "| %v | %s | failed | | | | | | |\n", s.Path, s.Name)
 			continue
 		}
-		fmt.Fprintf(w, "| %v | %s | %.1f | %.2f | %.1f | %.2f | %.2f | %.0f |\n", s.Path, s.Name,
-			s.Rate, s.ofLink(s.Rate), s.Late, s.ofLink(s.Late), s.CPU, float64(s.Size)/1e6)
+		rates := s.each(pathRate)
+		fmt.Fprintf(w, "| %v | %s | %.1f | %.1f - %.1f | %.2f | %.1f | %.2f | %.2f | %.0f |\n", s.Path, s.Name,
+			median(rates), slices.Min(rates), slices.Max(rates), s.ofLink(median(rates)),
+			s.of(pathLate), s.ofLink(s.of(pathLate)), s.of(pathCPU), float64(s.Size)/1e6)
 	}
-	fmt.Fprintf(w, "\nOne upload each, that begins with its connection and ends with the server's answer; its second half shows the rate once TCP has found it. "+
+	fmt.Fprintf(w, "\nMedians of interleaved uploads, each of which begins with its connection and ends with the server's answer; its second half shows the rate once TCP has found it. "+
 		"The kernel's TCP with %s and buffers up to 64 MiB at both ends; the bottleneck queues one bandwidth-delay product, or 256 KiB.\n", r.Congestion)
 }
 
@@ -140,18 +142,18 @@ func (r *report) printScale(w io.Writer) {
 	if len(r.Scale) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\n| connections | MB/s in all | server CPU, s/GiB | received after, ms (p99) | durable after, ms (p99) | fairness (Jain) | slowest, of the mean | memory each, KiB | when idle |")
-	fmt.Fprintln(w, "|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+	fmt.Fprintln(w, "\n| connections | MB/s in all | from - to | server CPU, s/GiB | received after, ms (p99) | durable after, ms (p99) | fairness (Jain) | slowest, of the mean | memory each, KiB | when idle |")
+	fmt.Fprintln(w, "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, s := range r.Scale {
 		if s.Failed != "" {
-			fmt.Fprintf(w, "| %d | failed | | | | | | | |\n", s.Connections)
+			fmt.Fprintf(w, "| %d | failed | | | | | | | | |\n", s.Connections)
 			continue
 		}
 		idle := "-"
 		if s.Connections >= enoughToDivide {
 			idle = fmt.Sprintf("%.1f", s.Idle/1024)
 		}
-		fmt.Fprintf(w, "| %d | %.0f | %.2f | %.0f (%.0f) | %.0f (%.0f) | %.3f | %.2f | %.0f | %s |\n", s.Connections, s.Rate, s.CPU,
+		fmt.Fprintf(w, "| %d | %.0f | %.0f - %.0f | %.2f | %.0f (%.0f) | %.0f (%.0f) | %.3f | %.2f | %.0f | %s |\n", s.Connections, s.Rate, s.Slow, s.Fast, s.CPU,
 			s.Received[0]*1000, s.Received[1]*1000, s.Durable[0]*1000, s.Durable[1]*1000, s.Jain, s.Least, s.Loaded/1024, idle)
 	}
 	fmt.Fprintln(w, "\nAll upload without end, each into a file of its own; of several rounds the one that was the median in throughput. Latency is counted from the start of a message's sending to the ack that covers it. Memory is what the server has resident more than before there were connections.")

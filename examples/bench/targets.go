@@ -66,7 +66,7 @@ func (r *report) over(p path, key string) *pathResult {
 func ofLink(p path, key string) func(*report) float64 {
 	return func(r *report) float64 {
 		if s := r.over(p, key); s != nil {
-			return s.ofLink(s.Late)
+			return s.ofLink(s.of(pathLate))
 		}
 		return math.NaN()
 	}
@@ -78,7 +78,7 @@ func overPath(p path, key, base string) func(*report) float64 {
 		if a == nil || b == nil {
 			return math.NaN()
 		}
-		return a.Rate / b.Rate
+		return a.of(pathRate) / b.of(pathRate)
 	}
 }
 
