@@ -47,14 +47,15 @@ func sendFull(secure bool, digest string) func(addr string, size int64) error {
 			return err
 		}
 		u := newUpload(c)
-		for sent := int64(0); sent < size; sent += chunk {
-			n := min(chunk, size-sent)
-			if err := u.credit(sent + n); err != nil {
+		for sent := int64(0); sent < size; {
+			n, err := u.credit(sent, size-sent)
+			if err == nil {
+				err = c.data(n)
+			}
+			if err != nil {
 				return err
 			}
-			if err := c.data(n); err != nil {
-				return err
-			}
+			sent += n
 		}
 		if err := c.frame(opText, protocol.Encode(&protocol.Finish{Length: &size})); err != nil {
 			return err
@@ -74,15 +75,16 @@ func sendGo(lanes int) func(addr string, size int64) error {
 
 // upload follows what the server says about one.
 type upload struct {
-	mu   sync.Mutex
-	cond sync.Cond
-	edge int64 // how far the client may send
-	done bool
-	err  error
+	mu    sync.Mutex
+	cond  sync.Cond
+	edge  int64 // how far the client may send
+	chunk int64 // the size of message that the server asks for
+	done  bool
+	err   error
 }
 
 func newUpload(c *wsClient) *upload {
-	u := &upload{edge: protocol.InitialWindow}
+	u := &upload{edge: protocol.InitialWindow, chunk: chunk}
 	u.cond.L = &u.mu
 	go u.follow(c)
 	return u
@@ -108,9 +110,9 @@ func (u *upload) heard(m protocol.Message, err error) bool {
 	defer u.cond.Broadcast()
 	switch m := m.(type) {
 	case *protocol.Ready:
-		u.edge = max(u.edge, m.Cursor+m.Window)
+		u.edge, u.chunk = max(u.edge, m.Cursor+m.Window), m.Chunk
 	case *protocol.Ack:
-		u.edge = max(u.edge, m.Received+m.Window)
+		u.edge, u.chunk = max(u.edge, m.Received+m.Window), m.Chunk
 	case *protocol.Done:
 		u.done = true
 	case *protocol.Error:
@@ -122,14 +124,23 @@ func (u *upload) heard(m protocol.Message, err error) bool {
 	return u.done || u.err != nil
 }
 
-// credit waits until bytes up to edge may be sent.
-func (u *upload) credit(edge int64) error {
+// credit waits until the next message may be sent behind at, and says how large
+// it is to be: a chunk, or what the server asks for if that is less. Who waits
+// for more credit than that may wait for the next heartbeat, since the server
+// owes no ack for less than a message.
+func (u *upload) credit(at, left int64) (n int64, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for u.edge < edge && u.err == nil {
+	for {
+		n = min(chunk, left)
+		if u.chunk > 0 {
+			n = min(n, u.chunk)
+		}
+		if at+n <= u.edge || u.err != nil {
+			return n, u.err
+		}
 		u.cond.Wait()
 	}
-	return u.err
 }
 
 func (u *upload) finished() error {
