@@ -29,8 +29,8 @@ const (
 // being freed.
 const slack = 4 << 30
 
-// warmPool makes a pool of so many bytes.
-func warmPool(want int64) *pool {
+// warmPool makes a pool of so many bytes, unless stopped says not to go on.
+func warmPool(want int64, stopped func() bool) *pool {
 	if free := memAvailable(); free < want*3/2 {
 		return &pool{note: fmt.Sprintf("The page cache's memory was not warmed up: %d MiB are free, %d are needed. "+
 			"On a virtual machine the rows may show how fast the host hands out memory.", free>>20, want*3/2>>20)}
@@ -43,7 +43,7 @@ func warmPool(want int64) *pool {
 		return &pool{mem: mem, note: fmt.Sprintf("The page cache's memory was not warmed up: %v.", err)}
 	}
 	fmt.Fprintf(os.Stderr, "warming up %d MiB of memory\n", want>>20)
-	for i := 0; i < len(mem); i += page {
+	for i := 0; i < len(mem) && !(i%hugeBlock == 0 && stopped()); i += page {
 		mem[i] = 1
 	}
 	for i := 0; i+hugeBlock <= len(mem); i += hugeBlock {

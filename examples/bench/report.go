@@ -45,7 +45,7 @@ func (c config) measureAll(r *report) {
 		if len(scale) > 0 {
 			need = max(need, int64(c.window.Seconds()*1.5*fastest))
 		}
-		pool := warmPool(need + slack)
+		pool := warmPool(need+slack, c.stopped)
 		r.Cold = pool.note
 		c.measure(loopback, c.size, min(128<<20, c.size))
 		c.measure(small, c.files, min(200, c.files))
