@@ -1,6 +1,10 @@
 package middleware
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/wsingest/wsingest/resume"
+)
 
 // budget is the memory for file data that all connections share. A connection
 // draws on it through a lease.
@@ -155,9 +159,23 @@ func (b *budget) wakeAll() {
 type block struct {
 	buf     []byte // what may be filled; may be less than the memory behind it
 	n, safe int
+	crc     uint32 // CRC-32C of what is filled
+	safeCRC uint32 // and of what is safe
 	class   int
 	early   bool // arrived before ready was written
 }
+
+// took counts n bytes that were read behind what was filled. They are summed
+// up here, right behind the read that brought them into the processor's cache:
+// nothing goes over them again but the write to the store.
+func (b *block) took(n int) {
+	b.crc = resume.UpdateCRC32C(b.crc, b.buf[b.n:b.n+n])
+	b.n += n
+}
+
+// keep declares everything filled safe, and drop goes back to what is.
+func (b *block) keep() { b.safe, b.safeCRC = b.n, b.crc }
+func (b *block) drop() { b.n, b.crc = b.safe, b.safeCRC }
 
 // blockSizes are the sizes a block may have. A slow connection collects in
 // small ones, so that thousands of them cost little; a fast one in large ones,
@@ -186,6 +204,7 @@ func (l *lease) takeBlock(class int, pos int64, stop <-chan struct{}) *block {
 func (l *lease) giveBlock(b *block) {
 	l.give(int64(blockSizes[b.class]))
 	b.buf = b.buf[:cap(b.buf)]
-	b.n, b.safe, b.early = 0, 0, false
+	b.n, b.crc, b.early = 0, 0, false
+	b.keep()
 	blockPools[b.class].Put(b)
 }

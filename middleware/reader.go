@@ -105,9 +105,9 @@ func (s *session) readData(r io.Reader) error {
 			return s.discard(r)
 		}
 		if s.full && s.rd.arrived > s.edge.Load() {
+			s.dropUnfinished() // before the worker hears that it is over
 			s.refuse(protocol.BadMessage, "%d bytes of file data came on this connection, but only %d were granted (window): wait for acks.",
 				s.rd.arrived, s.edge.Load())
-			s.dropUnfinished()
 			return s.discard(r)
 		}
 		switch {
@@ -140,10 +140,10 @@ func (s *session) readSome(r io.Reader, most int64) (n int, err error) {
 			return 0, nil // over: the caller drops the rest
 		}
 		b.buf[b.n] = s.rd.probe[0]
-		b.n++
+		b.took(1)
 	} else {
 		n, err = r.Read(b.buf[b.n:min(int64(len(b.buf)), int64(b.n)+most)])
-		b.n += n
+		b.took(n)
 	}
 	s.arrive(n)
 	return n, err
@@ -205,7 +205,7 @@ func (s *session) passOn() {
 			continue
 		}
 		s.rd.class = s.nextClass(b)
-		b.safe = b.n
+		b.keep()
 		s.queue.push(item{data: b})
 	}
 	s.rd.fill = s.rd.fill[:0]
@@ -229,7 +229,7 @@ func (s *session) nextClass(b *block) int {
 // in the same block go on to the worker.
 func (s *session) dropUnfinished() {
 	for _, b := range s.rd.fill {
-		b.n = b.safe
+		b.drop()
 		if b.n == 0 {
 			s.lease.giveBlock(b)
 			continue

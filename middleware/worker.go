@@ -89,8 +89,12 @@ func (s *session) store(b *block) {
 		s.fail(tooLarge(up.id, up.maxSize))
 		return
 	}
-	n, err := up.claim.Write(p)
-	up.crc = resume.UpdateCRC32C(up.crc, p[:n])
+	n, err := resume.WriteSum(up.claim, p, b.crc)
+	if n == len(p) {
+		up.crc = resume.CombineCRC32C(up.crc, b.crc, int64(n))
+	} else {
+		up.crc = resume.UpdateCRC32C(up.crc, p[:n])
+	}
 	s.took(up, len(p))
 	if err != nil {
 		s.claimEnded(up, err)

@@ -13,6 +13,9 @@ func UpdateCRC32C(crc uint32, p []byte) uint32 { return crc32.Update(crc, Castag
 // CombineCRC32C returns the CRC-32C of A followed by B, from the CRC-32C of
 // each and B's length in bytes. It takes a microsecond, whatever the length.
 func CombineCRC32C(a, b uint32, lengthB int64) uint32 {
+	if a == 0 { // as that of nothing is
+		return b
+	}
 	return mulmod(zeroBytes(lengthB), a) ^ b
 }
 

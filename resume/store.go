@@ -239,6 +239,25 @@ type Claim interface {
 	Close() error
 }
 
+// SumWriter is what a [Claim] may be besides, if its store keeps checksums:
+// one that does not compute again what its caller has computed already.
+type SumWriter interface {
+	// WriteSum is Claim.Write of bytes whose CRC-32C is crc. The caller answers
+	// for that: the store keeps crc as the sum of p and compares digests with
+	// it, without going over p again. A wrong one leaves an upload whose
+	// checksums do not fit its bytes.
+	WriteSum(p []byte, crc uint32) (n int, err error)
+}
+
+// WriteSum writes p, whose CRC-32C is crc, with [SumWriter] where c is one,
+// else with Write.
+func WriteSum(c Claim, p []byte, crc uint32) (n int, err error) {
+	if w, ok := c.(SumWriter); ok {
+		return w.WriteSum(p, crc)
+	}
+	return c.Write(p)
+}
+
 // FinishOptions are the arguments of [Claim.Finish].
 type FinishOptions struct {
 	// Length of the whole upload in bytes, or UnknownLength when the caller has

@@ -88,6 +88,13 @@ func (c notingClaim) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteSum implements [resume.SumWriter].
+func (c notingClaim) WriteSum(p []byte, crc uint32) (int, error) {
+	n, err := resume.WriteSum(c.Claim, p, crc)
+	written.note(n)
+	return n, err
+}
+
 // selfSigned makes a certificate that no client of this program looks at.
 func selfSigned() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

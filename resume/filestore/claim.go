@@ -34,7 +34,10 @@ type claim struct {
 	durable mark  // what a finished commit covers
 }
 
-var _ resume.Claim = (*claim)(nil)
+var (
+	_ resume.Claim     = (*claim)(nil)
+	_ resume.SumWriter = (*claim)(nil)
+)
 
 // claim adds a claim on what no live claim overlaps.
 func (u *upload) claim(o resume.OpenOptions) (*claim, error) {

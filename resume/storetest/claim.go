@@ -63,6 +63,28 @@ var claimPromises = []promise{
 		r.finish(c)
 		r.equal("content", string(r.content(id)), "abcDEFghIJkl")
 	}},
+	{"ASumThatIsKnownChangesNothing", func(r *rig) {
+		id := resume.NewID()
+		r.write(r.lane(id, 20, 3, 6), []byte("DEF"))
+		c := r.lane(id, 20, 0, 15)
+		r.writeSum(c, []byte("ab"))
+		r.writeSum(c, nil)
+		r.writeSum(c, []byte("cdefgh")) // a part of it is passed over
+		c.Checkpoint()
+		r.writeSum(c, []byte("XXX"))
+		r.rewind(c, 8)
+		r.writeSum(c, []byte("ijk"))
+		n, err := resume.WriteSum(c, []byte("lmnopqrs"), resume.UpdateCRC32C(0, []byte("lmnopqrs")))
+		r.wantErr("WriteSum past the range", err, resume.ErrLength)
+		r.equal("bytes taken in", n, 0)
+		r.extents("received", c.State().Received, []byte("abcDEFghijk"), resume.Range{Start: 0, End: 11})
+		r.reopen()
+		r.extents("received after a restart", r.stat(id).Received, []byte("abcDEFghijk"), resume.Range{Start: 0, End: 11})
+		c = r.begin(id, 20)
+		r.writeSum(c, []byte("lmnopqrst"))
+		r.finish(c)
+		r.equal("content", string(r.content(id)), "abcDEFghijklmnopqrst")
+	}},
 	{"SetCursorGoesBackOverWhatIsReceived", func(r *rig) {
 		id := resume.NewID()
 		r.write(r.begin(id, 10), []byte("abcde"))

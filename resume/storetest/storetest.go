@@ -136,6 +136,14 @@ func (r *rig) write(c resume.Claim, p []byte) {
 	}
 }
 
+// writeSum is write by one who knows the sum of p.
+func (r *rig) writeSum(c resume.Claim, p []byte) {
+	r.Helper()
+	if n, err := resume.WriteSum(c, p, resume.UpdateCRC32C(0, p)); n != len(p) || err != nil {
+		r.Fatalf("WriteSum of %d bytes: %d, %v", len(p), n, err)
+	}
+}
+
 func (r *rig) sync(c resume.Claim) {
 	r.Helper()
 	if err := c.Sync(r.ctx); err != nil {
