@@ -13,11 +13,7 @@ import (
 // finish lets go of the upload at hand: it is verified and delivered beside
 // the connection, which may go on with the next one.
 func (s *session) finish(m *protocol.Finish) {
-	select {
-	case s.slots <- struct{}{}:
-	case <-s.stop:
-		return
-	case <-s.in.work.Done():
+	if !s.slot() {
 		return
 	}
 	o := resume.FinishOptions{Length: resume.UnknownLength}
@@ -40,8 +36,28 @@ func (s *session) finish(m *protocol.Finish) {
 	s.mu.Unlock()
 	go func() {
 		defer func() { <-s.slots }()
+		defer s.endCompletion(c)
+		defer s.survive(c.id)
 		s.complete(c, o)
 	}()
+}
+
+// slot waits for leave to finish one more upload. With the connection gone it
+// does not wait: the upload stays, and its client finishes it when it is back.
+func (s *session) slot() bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-s.gone:
+	case <-s.stop:
+	case <-s.in.work.Done():
+	}
+	return false
 }
 
 // passiveUpload has the client wait for the answer to an upload that is
@@ -57,7 +73,11 @@ func (s *session) passiveUpload(up *upload, st resume.State) {
 	c := &completion{id: up.id, length: st.Length}
 	s.startCompletion(c)
 	s.mu.Unlock()
-	go s.settle(c, st)
+	go func() {
+		defer s.endCompletion(c)
+		defer s.survive(c.id)
+		s.settle(c, st)
+	}()
 }
 
 // startCompletion registers c; s.mu is held.
@@ -88,7 +108,6 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 		}
 		s.log.Info("the upload could not be finished", zap.String("upload", string(c.id)), zap.Error(err))
 		s.answer(refusal(c.id, err))
-		s.endCompletion(c)
 		return
 	}
 	c.claim.Close()
@@ -100,7 +119,6 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 // settle delivers a complete upload, or finds what came of it before, and
 // tells the client.
 func (s *session) settle(c *completion, st resume.State) {
-	defer s.endCompletion(c)
 	c.verified.Store(true)
 	s.answer(s.in.deliver(s, st))
 }

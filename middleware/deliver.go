@@ -56,7 +56,14 @@ func (ds *Deliveries) once(id resume.ID, deliver func() protocol.Message) protoc
 // deliver brings a complete upload to its app or its directory, if that has
 // not happened yet, and returns what its client is told: a done or an error.
 func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
-	return in.opts.Deliveries.once(st.ID, func() protocol.Message { return in.deliverNow(s, st.ID) })
+	return in.opts.Deliveries.once(st.ID, func() (answer protocol.Message) {
+		defer func() {
+			if p := recover(); p != nil {
+				answer = s.hookPanicked(st.ID, p)
+			}
+		}()
+		return in.deliverNow(s, st.ID)
+	})
 }
 
 // deliverNow tries until somebody has taken the upload, for Options.DeliverFor

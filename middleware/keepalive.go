@@ -152,6 +152,7 @@ func (s *session) died(silence time.Duration) {
 func (s *session) beat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.restIfIdle()
 	for c := range s.completing {
 		a := &protocol.Ack{ID: string(c.id), Offset: c.length, Received: c.length, State: c.state()}
 		if a.State == protocol.StateStoring {
@@ -170,7 +171,6 @@ func (s *session) beat() {
 		s.out.send(a)
 	}
 	if s.up != nil {
-		s.restIfIdle()
 		s.forceAck = true
 		s.out.poke()
 	}

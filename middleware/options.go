@@ -43,11 +43,9 @@ type Options struct {
 	MaxConnections int
 
 	// Memory bounds what all connections together hold of file data on its way
-	// to the store, in bytes, at least 1 MiB. Windows are granted out of it. One
-	// connection gets a quarter of it at most: below 4 MiB, a plain client's
-	// message that is larger never finds room. A few fast connections may leave
-	// others little until they end, and many in the middle of large messages may
-	// wait for each other. 0: 256 MiB.
+	// to the store, in bytes, at least 1 MiB. Windows are granted out of it: a
+	// connection gets no more than it leaves to others, and its equal share at
+	// least. Where it is short, connections wait for the store. 0: 256 MiB.
 	Memory int64
 
 	// Keepalive is the rhythm of a connection on which nothing happens.

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
 )
 
 // queue carries what the reader took off the socket to the worker, in order.
@@ -32,12 +33,22 @@ type item struct {
 	err   *protocol.Error // with orderFail
 }
 
+// upload returns the id that an open names; "" of anything else, which is
+// about the upload at hand.
+func (it item) upload() resume.ID {
+	if open, ok := it.msg.(*protocol.Open); ok {
+		return resume.ID(open.ID)
+	}
+	return ""
+}
+
 type order int
 
 const (
 	none           order = iota
 	orderFail            // tell the client err and close
 	orderDrain           // make durable what is there, say goaway and close
+	orderEnded           // the claim takes no more bytes: tell the client why
 	orderOpenPlain       // open what the URL names
 	orderFinish          // the end of the stream is the end of the file
 )

@@ -13,7 +13,7 @@ import (
 
 // inflow is what the reader keeps between messages. Nobody else touches it.
 type inflow struct {
-	fill    []*block // hold what is not passed on yet; only the first may hold whole messages
+	fill    []*block // hold what is not passed on yet; only the first may hold whole messages. Empty while the reader waits for memory
 	class   int      // of the next block
 	pos     int64    // position in the file of the next byte, for alignment
 	arrived int64    // bytes of file data in all
@@ -30,6 +30,10 @@ const (
 	// write its close frame into the middle of a data frame). Of larger
 	// messages, whole steps count.
 	wholeStep = 1 << 20
+	// heldBack is how much of a message may be lost with it where memory is
+	// short: its last bytes, and more than a control frame, the most that was
+	// seen to be written in between.
+	heldBack = 4 << 10
 	// maxWaiting bounds the messages a client may send without waiting for
 	// answers.
 	maxWaiting = 4096
@@ -92,7 +96,7 @@ func (s *session) readMessage(r io.Reader) error {
 
 // readData takes in a binary message. It waits for memory alone: when a client
 // runs further ahead than it may, or cannot be told how far, or when the budget
-// has nothing left. It keeps the blocks of the unfinished message meanwhile.
+// has nothing left.
 func (s *session) readData(r io.Reader) error {
 	if !s.rd.opened {
 		s.refuse(protocol.BadMessage, "File data came before any open: say which upload it belongs to first.")
@@ -187,12 +191,49 @@ func (s *session) newBlock() *block {
 	} else {
 		early = !s.rd.eager
 	}
-	b := s.lease.takeBlock(s.rd.class, s.rd.pos, s.stop)
+	b := s.lease.tryBlock(s.rd.class, s.rd.pos)
+	if b == nil {
+		b = s.waitBlock()
+	}
 	if b != nil {
-		b.early = early
+		b.early = b.early || early
 		s.rd.fill = append(s.rd.fill, b)
 	}
 	return b
+}
+
+// waitBlock waits for memory. Blocks of an unfinished message would be given
+// back only once the rest of it has come, for which others, which wait as well,
+// may hold the memory: so it is passed on first, but for the last bytes of it.
+func (s *session) waitBlock() *block {
+	tail, early := s.holdBack()
+	s.passOn()
+	s.rd.class = 0
+	b := s.lease.waitBlock(s.stop)
+	if b != nil {
+		copy(b.buf, tail)
+		b.took(len(tail))
+		b.early = early
+	}
+	return b
+}
+
+// holdBack takes the last bytes of the unfinished message out of its blocks.
+func (s *session) holdBack() (tail []byte, early bool) {
+	if len(s.rd.fill) == 0 {
+		return nil, false
+	}
+	tail = make([]byte, heldBack)
+	at := heldBack
+	for i := len(s.rd.fill) - 1; i >= 0 && at > 0; i-- {
+		b := s.rd.fill[i]
+		if n := min(at, b.n-b.safe); n > 0 {
+			at -= n
+			copy(tail[at:], b.cut(n))
+			early = early || b.early
+		}
+	}
+	return tail[at:], early
 }
 
 // passOn gives the worker everything read so far: it belongs to whole

@@ -42,6 +42,7 @@ type session struct {
 
 	over atomic.Bool   // the last word is spoken: what still comes in is dropped
 	stop chan struct{} // closed with over
+	gone chan struct{} // closed when the reader has ended
 
 	rd     inflow        // the reader's own
 	edge   atomic.Int64  // how many bytes the client may have sent in all on this connection
@@ -58,6 +59,8 @@ type session struct {
 	arrived    int64          // bytes of file data off the socket
 	active     time.Duration  // when the last of them came
 	stored     int64          // bytes that left the queue
+	told       int64          // of which the client was told
+	late       bool           // an ack is due soon, if none goes out before
 	resting    bool           // the client has sent nothing for an interval
 	forceAck   bool           // the heartbeat is due
 	works      sync.WaitGroup // completions
@@ -79,6 +82,7 @@ func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *sess
 		beats:      full,
 		born:       in.clock.now(),
 		stop:       make(chan struct{}),
+		gone:       make(chan struct{}),
 		slots:      make(chan struct{}, maxFinishing),
 		completing: make(map[*completion]struct{}),
 		idleSince:  in.clock.now(),
@@ -132,6 +136,7 @@ func (s *session) run(ws *websocket.Conn, wire *wire) {
 // hungUp ends the session after the reader has: what was read is stored, then
 // everything is given back.
 func (s *session) hungUp(err error) {
+	close(s.gone)
 	s.dropUnfinished()
 	status := websocket.CloseStatus(err)
 	if s.plain != nil && s.plain.FinishOnClose && status == websocket.StatusNormalClosure {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
@@ -142,7 +144,11 @@ func (in *Ingest) originAllowed(r *http.Request) bool {
 	return false
 }
 
-func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// upperFirst makes a sentence's beginning of an error's.
+func upperFirst(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[size:]
+}
 
 // hijacker puts a wire around the connection that Accept takes over. It finds
 // the Hijacker behind wrapping ResponseWriters through Unwrap.

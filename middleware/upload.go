@@ -169,17 +169,17 @@ func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *p
 	}
 	s.log.Info(verb, zap.String("upload", string(st.ID)), zap.String("owner", st.Owner), zap.String("name", st.Name),
 		zap.Int64("length", st.Length), zap.Int64("offset", up.start), zap.Uint64("epoch", st.Epoch))
-	s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
 
 	s.mu.Lock()
-	s.up = up
+	s.up = up // from here on hungUp closes its claim, whatever hooks do
 	s.noteIdle()
 	s.setPingTimeout(o.PingTimeoutMS, o.Eager)
-	s.lease.resize(s.in.budget.firstSize())
+	s.lease.reserve(s.in.budget.restSize())
 	ready := s.ready(st, claim)
 	ready.Limits.MaxSize = maxSize
 	ready.Window, ready.Chunk = s.grant()
 	s.mu.Unlock()
+	s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
 	if !s.full {
 		ready.Window = plainLease
 	}
@@ -288,7 +288,11 @@ func refused(err error) error {
 	if _, ok := err.(*Refusal); ok {
 		return err
 	}
-	return &protocol.Error{Code: protocol.Forbidden, Detail: upperFirst(err.Error())}
+	detail := err.Error()
+	if detail == "" {
+		detail = "the server's rules do not let you open this upload: ask who runs it"
+	}
+	return &protocol.Error{Code: protocol.Forbidden, Detail: upperFirst(detail)}
 }
 
 func tooLarge(id resume.ID, most int64) *protocol.Error {

@@ -15,6 +15,7 @@ func (s *session) handle(it item) {
 	if it.data != nil {
 		defer s.lease.giveBlock(it.data)
 	}
+	defer s.survive(it.upload())
 	if s.over.Load() {
 		return
 	}
@@ -37,6 +38,10 @@ func (s *session) handle(it item) {
 		}
 	case it.order == orderDrain:
 		s.goAway()
+	case it.order == orderEnded:
+		if up, _ := s.current(); up != nil && up.claim.Err() != nil {
+			s.claimEnded(up, up.claim.Err())
+		}
 	}
 }
 
@@ -159,10 +164,16 @@ func (s *session) progress() *protocol.Ack {
 		return nil
 	}
 	if err := up.claim.Err(); err != nil {
-		go s.claimEnded(up, err)
+		if !up.ended.Load() {
+			s.queue.push(item{order: orderEnded})
+		}
 		return nil
 	}
-	if !s.beats || !s.ackDue(up) {
+	switch {
+	case !s.beats:
+		return nil
+	case !s.ackDue(up):
+		s.ackLater()
 		return nil
 	}
 	return s.ack(up)
@@ -178,6 +189,26 @@ func (s *session) ackDue(up *upload) bool {
 		durable > up.ackedDurable && durable == up.received
 }
 
+// lateAck is how long bytes that were taken in may stay untold of.
+const lateAck = 200 * time.Millisecond
+
+// ackLater has the client told within lateAck of bytes that make no ack due by
+// themselves: one that waits for more credit than a chunk, which it need not,
+// would wait for the next heartbeat. s.mu is held.
+func (s *session) ackLater() {
+	if s.late || s.stored == s.told {
+		return
+	}
+	s.late = true
+	time.AfterFunc(lateAck, func() {
+		s.mu.Lock()
+		s.late = false
+		s.forceAck = s.forceAck || s.stored > s.told
+		s.mu.Unlock()
+		s.out.poke()
+	})
+}
+
 // ack says where up stands, and grants the client its credit. s.mu is held.
 func (s *session) ack(up *upload) *protocol.Ack {
 	s.forceAck = false
@@ -191,19 +222,23 @@ func (s *session) ack(up *upload) *protocol.Ack {
 }
 
 // grant returns the window and the chunk to tell the client now. What is
-// granted has its memory reserved, with room for blocks that are not full.
-// s.mu is held.
+// granted has its memory reserved, as far as there is any, with room for blocks
+// that are not full. s.mu is held.
 func (s *session) grant() (window, chunk int64) {
 	lease := s.flow.Window() * 3 / 2
 	if s.resting {
-		lease = min(lease, s.in.budget.firstSize())
+		lease = min(lease, s.in.budget.restSize())
 	}
-	s.flow.SetMax(s.lease.resize(max(lease, minLease)) * 2 / 3)
+	s.flow.SetMax(windowIn(s.lease.reserve(lease)))
 	window, chunk = s.flow.Grant(s.in.clock.now(), s.stored)
+	s.told = s.stored
 	s.edge.Store(s.flow.Edge())
-	s.flow.SetMax(s.lease.reach() * 2 / 3) // what the next grant may grow to
+	s.flow.SetMax(windowIn(s.lease.reach())) // what the next grant may grow to
 	return window, chunk
 }
+
+// windowIn returns the window that finds its place in a lease.
+func windowIn(lease int64) int64 { return max(lease*2/3, minWindow) }
 
 // restIfIdle takes back the credit of a client that does not use it, for
 // others who do. What it may have sent already under the old window still

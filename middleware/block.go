@@ -1,0 +1,82 @@
+package middleware
+
+import (
+	"sync"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// block is a piece of memory that file data is collected in. Its first safe
+// bytes belong to whole messages, n are filled.
+type block struct {
+	buf     []byte // what may be filled; may be less than the memory behind it
+	n, safe int
+	crc     uint32 // CRC-32C of what is filled
+	safeCRC uint32 // and of what is safe
+	class   int
+	early   bool // arrived before ready was written
+}
+
+// took counts n bytes that were read behind what was filled. They are summed
+// up here, right behind the read that brought them into the processor's cache:
+// nothing goes over them again but the write to the store.
+func (b *block) took(n int) {
+	b.crc = resume.UpdateCRC32C(b.crc, b.buf[b.n:b.n+n])
+	b.n += n
+}
+
+// keep declares everything filled safe, and drop goes back to what is.
+func (b *block) keep() { b.safe, b.safeCRC = b.n, b.crc }
+func (b *block) drop() { b.n, b.crc = b.safe, b.safeCRC }
+
+// cut takes the last n bytes, which are not safe, off the block.
+func (b *block) cut(n int) []byte {
+	b.n -= n
+	b.crc = resume.UpdateCRC32C(0, b.buf[:b.n])
+	return b.buf[b.n : b.n+n]
+}
+
+// blockSizes are the sizes a block may have. A slow connection collects in
+// small ones, so that thousands of them cost little; a fast one in large ones,
+// since the size of a write to the store decides what it costs.
+var blockSizes = [...]int{16 << 10, 64 << 10, 256 << 10, 1 << 20}
+
+var blockPools [len(blockSizes)]sync.Pool
+
+// tryBlock returns an empty block of the class if there is room for it at
+// once, else nil. The block ends where the file position is a multiple of its
+// size, so that writes are aligned.
+func (l *lease) tryBlock(class int, pos int64) *block {
+	size := int64(blockSizes[class])
+	if !l.tryTake(size) {
+		return nil
+	}
+	b := newBlock(class)
+	b.buf = b.buf[:size-pos%size]
+	return b
+}
+
+// waitBlock waits for room, and returns a block of the smallest class, which
+// finds it soonest; nil when stop is closed first.
+func (l *lease) waitBlock(stop <-chan struct{}) *block {
+	if !l.take(int64(blockSizes[0]), stop) {
+		return nil
+	}
+	return newBlock(0)
+}
+
+func newBlock(class int) *block {
+	if b, ok := blockPools[class].Get().(*block); ok {
+		return b
+	}
+	return &block{buf: make([]byte, blockSizes[class]), class: class}
+}
+
+// giveBlock takes a block back.
+func (l *lease) giveBlock(b *block) {
+	l.give(int64(blockSizes[b.class]))
+	b.buf = b.buf[:cap(b.buf)]
+	b.n, b.crc, b.early = 0, 0, false
+	b.keep()
+	blockPools[b.class].Put(b)
+}
