@@ -71,7 +71,7 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 		sessions: make(map[*session]struct{}),
 	}
 	if o.QuotaPerOwner > 0 {
-		in.quota = &quota{store: store, limit: o.QuotaPerOwner}
+		in.quota = &quota{store: store, limit: o.QuotaPerOwner, held: make(map[resume.ID]holding), taken: make(map[string]int64)}
 	}
 	in.work, in.cutOff = context.WithCancel(context.Background())
 	in.again, in.noMore = context.WithCancel(in.work)

@@ -34,8 +34,7 @@ type Options struct {
 
 	// QuotaPerOwner bounds what one owner has in the store at a time, in bytes:
 	// the lengths of uploads that are not delivered yet, and of those with no
-	// length what was received of them when they were last looked at: several of
-	// those under way side by side may together exceed it. 0: no bound.
+	// length what has come of them so far. 0: no bound.
 	QuotaPerOwner int64
 
 	// MaxConnections bounds the upload connections at a time; one more is

@@ -1,7 +1,10 @@
 package middleware_test
 
 import (
+	"context"
+	"iter"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,4 +60,91 @@ func TestQuotaBoundsWhatAnOwnerHasInTheStore(t *testing.T) {
 		}
 	}
 	t.Error("an upload that was delivered still counts")
+}
+
+// Uploads of unknown length share the quota as they grow: what one has taken,
+// another has not.
+func TestUploadsOfUnknownLengthSideBySideStayWithinTheQuota(t *testing.T) {
+	const quota = 100_000
+	r := newRig(t, rigOptions{Options: middleware.Options{QuotaPerOwner: quota}})
+	ids := []resume.ID{resume.NewID(), resume.NewID()}
+	var peers []*peer
+	for _, id := range ids {
+		p := r.full()
+		p.Send(&protocol.Open{ID: string(id)})
+		if most := next[*protocol.Ready](p).Limits.MaxSize; most != quota {
+			t.Errorf("an upload may have %d bytes while nothing is taken, expected %d", most, quota)
+		}
+		peers = append(peers, p)
+	}
+	for range 4 { // 80,000 bytes together
+		for _, p := range peers {
+			p.Data(content(1, 10_000))
+		}
+	}
+	for _, p := range peers {
+		p.Acked(40_000)
+	}
+	peers[0].Data(content(1, 15_000))
+	peers[0].Acked(55_000)
+	peers[1].Data(content(1, 15_000))
+	fails(peers[1], protocol.QuotaExceeded)
+
+	var held int64
+	for _, id := range ids {
+		st, err := r.store.Stat(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held += st.Received.Size()
+	}
+	if held != 95_000 {
+		t.Errorf("%d bytes are in the store, expected the 95,000 that fit into %d", held, quota)
+	}
+
+	// What the other one had not taken is there for whoever comes.
+	p := r.full()
+	p.Send(&protocol.Open{ID: string(ids[1])})
+	if ready := next[*protocol.Ready](p); ready.Limits.MaxSize != 45_000 || ready.Cursor != 40_000 {
+		t.Errorf("the refused upload goes on at %d up to %d, expected 40000 and 45000", ready.Cursor, ready.Limits.MaxSize)
+	}
+	p.Data(content(1, 5_000))
+	p.Acked(45_000)
+}
+
+// The store may take its time to be looked through: nobody else waits for it.
+func TestUploadsGoOnWhileTheStoreIsLookedThrough(t *testing.T) {
+	slow := &slowLook{begun: make(chan struct{}, 1), end: make(chan struct{})}
+	r := newRig(t, rigOptions{
+		Options: middleware.Options{QuotaPerOwner: 1000},
+		wrap:    func(s resume.Store) resume.Store { slow.Store = s; return slow },
+	})
+	p := r.full()
+	p.Send(&protocol.Open{ID: string(resume.NewID())})
+	next[*protocol.Ready](p)
+
+	time.Sleep(1100 * time.Millisecond) // it is looked through once a second at most
+	slow.on.Store(true)
+	large := r.full()
+	large.Send(open(resume.NewID(), 1001)) // too much, but that is for a fresh look to say
+	<-slow.begun
+	p.Data(content(1, 500))
+	p.Acked(500)
+	close(slow.end)
+	fails(large, protocol.QuotaExceeded)
+}
+
+// slowLook is a store that takes until end to be looked through.
+type slowLook struct {
+	resume.Store
+	on         atomic.Bool
+	begun, end chan struct{}
+}
+
+func (s *slowLook) All(ctx context.Context) iter.Seq2[resume.State, error] {
+	if s.on.Load() {
+		s.begun <- struct{}{}
+		<-s.end
+	}
+	return s.Store.All(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -13,14 +14,16 @@ import (
 
 // inflow is what the reader keeps between messages. Nobody else touches it.
 type inflow struct {
-	fill    []*block // hold what is not passed on yet; only the first may hold whole messages. Empty while the reader waits for memory
-	class   int      // of the next block
-	pos     int64    // position in the file of the next byte, for alignment
-	arrived int64    // bytes of file data in all
-	opened  bool     // an open came in: file data makes sense
-	eager   bool     // and it said that data follows at once
-	probe   [1]byte
-	scratch []byte
+	fill     []*block      // hold what is not passed on yet; only the first may hold whole messages. Empty while the reader waits for memory
+	class    int           // of the next block
+	pos      int64         // position in the file of the next byte, for alignment
+	arrived  int64         // bytes of file data in all
+	breathed time.Duration // when the reader paused last
+	atBreath int64         // arrived then
+	opened   bool          // an open came in: file data makes sense
+	eager    bool          // and it said that data follows at once
+	probe    [1]byte
+	scratch  []byte
 }
 
 const (
@@ -103,6 +106,7 @@ func (s *session) readData(r io.Reader) error {
 		return s.discard(r)
 	}
 	for step := int64(0); ; {
+		s.breathe()
 		n, err := s.readSome(r, wholeStep-step)
 		step += int64(n)
 		if s.over.Load() {

@@ -45,6 +45,7 @@ type session struct {
 	gone chan struct{} // closed when the reader has ended
 
 	rd     inflow        // the reader's own
+	pinged atomic.Int64  // when the client pinged last, by the clock; 0: never
 	edge   atomic.Int64  // how many bytes the client may have sent in all on this connection
 	cursor atomic.Int64  // where the upload opened last begins on this connection; -1 once the reader knows
 	slots  chan struct{} // bounds how many finished uploads are in the works

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -75,6 +76,10 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		Subprotocols:       []string{protocol.Subprotocol},
 		InsecureSkipVerify: true, // the origin is checked above
 		CompressionMode:    websocket.CompressionDisabled,
+		OnPingReceived: func(context.Context, []byte) bool {
+			s.pinged.Store(int64(in.clock.now()))
+			return true
+		},
 	})
 	if err != nil {
 		// Accept has answered already.
@@ -82,7 +87,8 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		in.opts.Observer(Event{Kind: Refused, Plain: !full})
 		return
 	}
-	ws.SetReadLimit(-1) // the session counts for itself
+	defer hj.wire.Close() // net/http does not, should a hook panic
+	ws.SetReadLimit(-1)   // the session counts for itself
 	s.run(ws, hj.wire)
 }
 

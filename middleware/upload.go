@@ -16,10 +16,12 @@ import (
 // upload is the one that bytes of a session go to.
 type upload struct {
 	id      resume.ID
+	owner   string
 	claim   resume.Claim
 	start   int64 // where this connection began
 	length  int64 // resume.UnknownLength: not known
 	maxSize int64 // 0: no bound
+	growing bool  // draws on its owner's quota as it grows: its length is not known
 	crc     uint32
 	ended   atomic.Bool // the client was told why the claim ended
 
@@ -163,6 +165,7 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *protocol.Open) {
 	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: maxSize}
 	up.received, up.ackedDurable = up.start, up.start
+	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota != nil
 	kind, verb := Opened, "upload opened"
 	if st.Epoch > 1 {
 		kind, verb = Resumed, "upload resumed"

@@ -94,6 +94,12 @@ func (s *session) store(b *block) {
 		s.fail(tooLarge(up.id, up.maxSize))
 		return
 	}
+	if up.growing {
+		if err := s.in.quota.take(s.in.work, up.id, up.owner, up.claim.Cursor()+int64(len(p))); err != nil {
+			s.fail(refusal(up.id, err))
+			return
+		}
+	}
 	n, err := resume.WriteSum(up.claim, p, b.crc)
 	if n == len(p) {
 		up.crc = resume.CombineCRC32C(up.crc, b.crc, int64(n))
