@@ -92,12 +92,18 @@ func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
 		}
 		return answer, err
 	}
+	// A full client comes back, to an engine's successor too. A plain one does
+	// not: nobody else would try for it.
+	again := in.current
+	if !s.full {
+		again = in.serving
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = firstRetry, maxRetry
-	_, err = backoff.Retry(in.again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
+	_, err = backoff.Retry(again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
 	if err != nil {
 		log.Error("delivery failed for now: the upload stays complete, and is delivered when its client comes back", zap.Error(err))
-		if in.again.Err() != nil {
+		if again.Err() != nil {
 			return refusal(id, context.Canceled)
 		}
 		return &protocol.Error{ID: string(id), Code: protocol.Overloaded, Resumable: true, RetryAfterMS: maxRetry.Milliseconds(),

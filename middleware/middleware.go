@@ -29,10 +29,10 @@ type Ingest struct {
 	clock  clock
 
 	// work ends when Shutdown gives up waiting: what still runs is cut off.
-	// again, within it, ends when Shutdown begins: what failed is not tried
-	// again.
-	work, again    context.Context
-	cutOff, noMore context.CancelFunc
+	// serving, within it, ends when Shutdown begins, and current, within that,
+	// when Retire does.
+	work, serving, current  context.Context
+	cutOff, stop, succeeded context.CancelFunc
 
 	mu       sync.Mutex
 	draining bool
@@ -74,7 +74,8 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 		in.quota = &quota{store: store, limit: o.QuotaPerOwner, held: make(map[resume.ID]holding), taken: make(map[string]int64)}
 	}
 	in.work, in.cutOff = context.WithCancel(context.Background())
-	in.again, in.noMore = context.WithCancel(in.work)
+	in.serving, in.stop = context.WithCancel(in.work)
+	in.current, in.succeeded = context.WithCancel(in.serving)
 	return in, nil
 }
 
@@ -132,7 +133,7 @@ func (in *Ingest) onRoute(r *http.Request) bool {
 // ctx. The store is the caller's to close afterwards.
 func (in *Ingest) Shutdown(ctx context.Context) error {
 	defer in.lines.Flush()
-	done := in.sendAway(&in.draining, func(*session) bool { return true })
+	done := in.sendAway(&in.draining, in.stop, func(*session) bool { return true })
 	if in.ended(ctx, done) {
 		return nil
 	}
@@ -155,12 +156,13 @@ func (in *Ingest) Shutdown(ctx context.Context) error {
 // store: full clients are told to go away and come back (goaway), which takes
 // them to the new one; plain clients, which know no such thing, go on to the
 // end of their uploads. New upgrades are refused with 503 from now on, and
-// deliveries that fail are not tried again here. It returns when nothing is
+// a full client's delivery that fails is not tried again here: the new engine
+// does that when the client comes. It returns when nothing is
 // left running, or with the error of ctx when that ends first: then Shutdown
 // may still be called.
 func (in *Ingest) Retire(ctx context.Context) error {
 	defer in.lines.Flush()
-	done := in.sendAway(&in.retired, func(s *session) bool { return s.full })
+	done := in.sendAway(&in.retired, in.succeeded, func(s *session) bool { return s.full })
 	if in.ended(ctx, done) {
 		return nil
 	}
@@ -170,10 +172,10 @@ func (in *Ingest) Retire(ctx context.Context) error {
 // sendAway refuses newcomers from now on, for the reason that is set, and
 // drains those sessions that are to go. What it returns is closed when no
 // session is left.
-func (in *Ingest) sendAway(reason *bool, goes func(*session) bool) <-chan struct{} {
+func (in *Ingest) sendAway(reason *bool, note func(), goes func(*session) bool) <-chan struct{} {
 	in.mu.Lock()
 	*reason = true
-	in.noMore()
+	note()
 	for s := range in.sessions {
 		if goes(s) {
 			s.drain()

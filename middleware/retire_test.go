@@ -48,6 +48,34 @@ func TestARetiredEngineSendsFullClientsOnAndSeesPlainOnesThrough(t *testing.T) {
 	}
 }
 
+// A plain client never comes back to the successor: the retired engine goes on
+// trying until the app takes the file.
+func TestARetiredEngineTriesAgainForPlainClients(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	var calls atomic.Int32
+	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		if calls.Add(1) < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}
+	p := r.dial("length=4")
+	next[*protocol.Ready](p)
+	retired := make(chan error, 1)
+	go func() { retired <- r.ingest.Retire(context.Background()) }()
+	waitFor(t, func() bool { // it has taken effect
+		_, resp, err := websocket.Dial(deadline(t), r.url, nil)
+		return err != nil && resp != nil && resp.StatusCode == http.StatusServiceUnavailable
+	})
+	p.Data([]byte("data"))
+	if done := next[*protocol.Done](p); done.Length != 4 || calls.Load() != 3 {
+		t.Errorf("%d bytes were delivered after %d calls, expected 4 after 3", done.Length, calls.Load())
+	}
+	p.Closed()
+	if err := <-retired; err != nil {
+		t.Errorf("Retire: %v", err)
+	}
+}
+
 func TestEnginesOnOneStoreDeliverOnce(t *testing.T) {
 	shared := new(middleware.Deliveries)
 	old := newRig(t, rigOptions{Options: middleware.Options{Deliveries: shared}})
