@@ -110,6 +110,7 @@ func (p *pulse) check() {
 		p.s.died(v.silence)
 		return
 	}
+	p.s.endTrickle()
 	if do.ping {
 		p.pinging.Store(true)
 		go p.ping(v.silence)

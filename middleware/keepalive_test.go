@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,11 +91,12 @@ func TestOneByteInTheMiddleOfAFrameIsLife(t *testing.T) {
 	id := resume.NewID()
 	conn := r.tcp("/upload/x?id="+string(id), nil)
 	go io.Copy(io.Discard, conn) // pings are read and never answered
-	const size = 16
+	const pieces, piece = 48, 100
+	const size = pieces * piece
 	writeFrame(conn, nil, size)
-	for range size { // over several timeouts
-		time.Sleep(150 * time.Millisecond)
-		if _, err := conn.Write([]byte{'x'}); err != nil {
+	for range pieces { // over several timeouts, never slower than minRate
+		time.Sleep(50 * time.Millisecond)
+		if _, err := conn.Write(make([]byte, piece)); err != nil {
 			t.Fatalf("a live connection was cut: %v", err)
 		}
 	}
@@ -102,6 +105,35 @@ func TestOneByteInTheMiddleOfAFrameIsLife(t *testing.T) {
 	if got := r.app.seen()[0].length; got != size {
 		t.Errorf("%d bytes arrived, expected %d", got, size)
 	}
+}
+
+// Rule 5: but a message that grows by a byte now and then for ever holds a
+// connection for nothing. What came before it stays.
+func TestAMessageThatTricklesEndsItsConnection(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{Keepalive: fast()}})
+	id := resume.NewID()
+	conn := r.tcp("/upload/x?id="+string(id), nil)
+	br := bufio.NewReader(conn)
+	http.ReadResponse(br, nil)
+	writeFrame(conn, make([]byte, 1000), 1000)
+	writeFrame(conn, nil, 1<<20)
+	go func() {
+		for range 3000 { // 30 s
+			if _, err := conn.Write([]byte{'x'}); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.Copy(io.Discard, br); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("a trickling connection was not cut off")
+	}
+	conn.Close()
+	waitFor(t, func() bool {
+		st, err := r.store.Stat(t.Context(), id)
+		return err == nil && st.Received.EndFrom(0) == 1000
+	})
 }
 
 // Rule 6: pings go out only after a silence, and one at a time.

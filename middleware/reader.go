@@ -121,12 +121,14 @@ func (s *session) readData(r io.Reader) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			s.passOn()
+			s.nextStep()
 			return nil
 		case err != nil:
 			return err
 		case step == wholeStep:
 			step = 0
 			s.passOn()
+			s.nextStep()
 		}
 	}
 }
@@ -167,6 +169,7 @@ func (s *session) arrive(n int) {
 	s.mu.Lock()
 	s.arrived += int64(n)
 	s.active, s.resting = now, false
+	s.step.begin(now, s.wire.total.Load())
 	s.flow.Arrived(now, int64(n))
 	s.mu.Unlock()
 }
@@ -214,6 +217,7 @@ func (s *session) waitBlock() *block {
 	s.passOn()
 	s.rd.class = 0
 	b := s.lease.waitBlock(s.stop)
+	s.nextStep() // the wait was not the client's
 	if b != nil {
 		copy(b.buf, tail)
 		b.took(len(tail))

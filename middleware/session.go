@@ -59,6 +59,7 @@ type session struct {
 	timed      bool           // flow knows the client's ping timeout
 	arrived    int64          // bytes of file data off the socket
 	active     time.Duration  // when the last of them came
+	step       step           // of the message under way
 	stored     int64          // bytes that left the queue
 	told       int64          // of which the client was told
 	late       bool           // an ack is due soon, if none goes out before

@@ -17,6 +17,8 @@ type wire struct {
 	// of the clock; 0 while none does. Silence counts only while somebody
 	// listens: a reader that waits for memory says nothing about the peer.
 	waiting atomic.Int64
+	// total is how many bytes came in.
+	total atomic.Int64
 	// lastRead is when the last byte came in.
 	lastRead atomic.Int64
 }
@@ -24,6 +26,7 @@ type wire struct {
 func (w *wire) Read(p []byte) (int, error) {
 	w.waiting.Store(int64(w.clock.now()))
 	n, err := w.Conn.Read(p)
+	w.total.Add(int64(n))
 	w.lastRead.Store(int64(w.clock.now()))
 	w.waiting.Store(0)
 	return n, err
