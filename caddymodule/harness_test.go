@@ -159,15 +159,33 @@ func (s *server) load(site string) error {
 	req.Header.Set("Content-Type", "text/caddyfile")
 	req.Header.Set("Cache-Control", "must-revalidate")
 	req.Close = true // each load replaces the server that answers here
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
+	status, body, err := ask(req)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d: %s", status, body)
 	}
-	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", resp.Status, body)
+	return err
+}
+
+// ask sends a request to the admin API. Each load replaces the server there, and
+// what had connected to the old one without being served yet hears nothing
+// (net/http closes it once Shutdown has begun): it is asked again.
+func ask(req *http.Request) (status int, body string, err error) {
+	for range 20 {
+		if req.GetBody != nil {
+			req.Body, _ = req.GetBody()
+		}
+		var resp *http.Response
+		if resp, err = http.DefaultClient.Do(req); err == nil {
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			return resp.StatusCode, string(b), err
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return 0, "", err
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return nil
+	return 0, "", err
 }
 
 func (s *server) mustLoad(site string) {
@@ -202,13 +220,15 @@ func (s *server) kill() {
 // get asks the admin API, or what else listens on host.
 func get(t testing.TB, url string) (status int, body string) {
 	t.Helper()
-	resp, err := http.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b)
+	status, body, err = ask(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, body
 }
 
 // adminUpload is what the tests read of an upload in the admin API.
