@@ -18,7 +18,7 @@ import (
 
 var (
 	powerRuns = flag.Int64("powerloss.runs", 3000, "random runs of the power-loss test")
-	powerTime = flag.Duration("powerloss.time", 30*time.Second, "time after which it begins no more of them")
+	powerTime = flag.Duration("powerloss.time", 90*time.Second, "time after which it begins no more of them")
 	powerSeed = flag.Uint64("powerloss.seed", 0, "run this one only, if not 0")
 )
 
