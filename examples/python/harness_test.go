@@ -173,18 +173,48 @@ func interpreter() string {
 	return "/usr/bin/python3"
 }
 
+// library is a version of websockets to run the clients with. Its path comes
+// before what is installed; "" is what is installed.
+type library struct{ path string }
+
+// newer is the directory of websockets 14 or later, which make packages fills.
+func newer(t *testing.T) library {
+	dir := os.Getenv("WSINGEST_WEBSOCKETS")
+	if dir == "" {
+		home, _ := os.UserHomeDir()
+		dir = filepath.Join(home, ".cache", "wsingest", "websockets")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "websockets", "asyncio", "client.py")); err != nil {
+		t.Fatalf("%v: there must be websockets 14 or later in %s (make packages puts it there), or in the directory that WSINGEST_WEBSOCKETS names", err, dir)
+	}
+	return library{dir}
+}
+
+// withEach runs a test with the interface that websockets had up to version
+// 13, or whatever is installed, and with the one it has since.
+func withEach(t *testing.T, test func(t *testing.T, py library)) {
+	t.Run("installed", func(t *testing.T) { t.Parallel(); test(t, library{}) })
+	t.Run("newer", func(t *testing.T) { t.Parallel(); test(t, newer(t)) })
+}
+
 // run is one run of a Python program.
 type run struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
 }
 
-func start(t *testing.T, stdin io.Reader, args ...string) *run {
+func (py library) start(t *testing.T, stdin io.Reader, args ...string) *run {
+	t.Helper()
+	return py.startIn(t, ".", stdin, args...)
+}
+
+func (py library) startIn(t *testing.T, dir string, stdin io.Reader, args ...string) *run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	r := &run{cmd: exec.CommandContext(ctx, interpreter(), args...)}
-	r.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	r.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+py.path)
+	r.cmd.Dir = dir
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
