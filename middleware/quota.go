@@ -101,6 +101,15 @@ func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
 	return true
 }
 
+// release forgets an upload that was deleted.
+func (q *quota) release(id resume.ID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h := q.held[id]
+	q.taken[h.owner] -= h.bytes
+	delete(q.held, id)
+}
+
 func (q *quota) exceeded(room int64) error {
 	return &Refusal{Code: string(protocol.QuotaExceeded), Detail: fmt.Sprintf(
 		"Your unfinished uploads here may have %d bytes together, and %d are left. Finish or cancel others first.", q.limit, max(0, room))}

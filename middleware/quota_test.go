@@ -148,3 +148,17 @@ func (s *slowLook) All(ctx context.Context) iter.Seq2[resume.State, error] {
 	}
 	return s.Store.All(ctx)
 }
+
+func TestWhatIsCancelledMakesRoomAtOnce(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{QuotaPerOwner: 1000}})
+	for range 3 {
+		p := r.full()
+		p.Send(open(resume.NewID(), 900))
+		next[*protocol.Ready](p)
+		p.Data(content(1, 100))
+		p.Send(&protocol.Cancel{})
+		if !next[*protocol.Done](p).Cancelled {
+			t.Fatal("the upload was not cancelled")
+		}
+	}
+}

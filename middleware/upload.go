@@ -332,6 +332,9 @@ func (s *session) cancel(up *upload) {
 		s.fail(refusal(up.id, err))
 		return
 	}
+	if q := s.in.quota; q != nil {
+		q.release(up.id)
+	}
 	s.log.Info("upload cancelled by its client", zap.String("upload", string(up.id)))
 	s.endUpload()
 	s.answer(&protocol.Done{ID: string(up.id), Cancelled: true})
