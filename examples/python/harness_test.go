@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,6 +23,14 @@ import (
 	"github.com/wsingest/wsingest/middleware"
 	"github.com/wsingest/wsingest/resume/filestore"
 )
+
+// TestMain has more tests run side by side than there are processors: they wait
+// for most of their time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6")
+	os.Exit(m.Run())
+}
 
 // server is the middleware with a file store, and an app that keeps what it
 // gets.
@@ -193,6 +202,7 @@ func newer(t *testing.T) library {
 // withEach runs a test with the interface that websockets had up to version
 // 13, or whatever is installed, and with the one it has since.
 func withEach(t *testing.T, test func(t *testing.T, py library)) {
+	t.Parallel()
 	t.Run("installed", func(t *testing.T) { t.Parallel(); test(t, library{}) })
 	t.Run("newer", func(t *testing.T) { t.Parallel(); test(t, newer(t)) })
 }

@@ -170,13 +170,12 @@ func plainLoopGetsOn(t *testing.T, py library) {
 	}
 }
 
-func TestPlainLoopGivesUpWhenNothingGetsOn(t *testing.T) { withEach(t, plainLoopGivesUp) }
-
-func plainLoopGivesUp(t *testing.T, py library) {
+func TestPlainLoopGivesUpWhenNothingGetsOn(t *testing.T) {
+	t.Parallel()
 	path, _ := makeFile(t, 1000)
 	s := newStrict(t, &strict{})
 	s.refuse = func(_ int, w http.ResponseWriter) bool { w.WriteHeader(http.StatusServiceUnavailable); return true }
-	py.start(t, nil, "plain.py", path, s.url()).exits(t, exitFailed)
+	library{}.start(t, nil, "plain.py", path, s.url()).exits(t, exitFailed)
 	if len(s.tries) != 5 {
 		t.Errorf("it connected %d times, expected 5", len(s.tries))
 	}

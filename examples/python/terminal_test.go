@@ -37,6 +37,7 @@ var bars = []struct {
 }
 
 func TestDrawsABarOnATerminal(t *testing.T) {
+	t.Parallel()
 	for _, bar := range bars {
 		t.Run(bar.name, func(t *testing.T) {
 			t.Parallel()
@@ -79,6 +80,7 @@ print(backend.build_wheel(sys.argv[1]))
 // The package has every module of this directory but plain.py, and nothing
 // else; and what is unpacked of it works, from anywhere.
 func TestThePackageIsWhole(t *testing.T) {
+	t.Parallel()
 	dir := copyOfSources(t)
 	library{}.startIn(t, dir, nil, "-c", build, dir).exits(t, exitOK)
 	wheels, _ := filepath.Glob(filepath.Join(dir, "*.whl"))
