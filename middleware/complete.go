@@ -128,5 +128,7 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 // tells the client.
 func (s *session) settle(c *completion, st resume.State) {
 	c.verified.Store(true)
-	s.answer(s.in.deliver(s, st))
+	if m := s.in.deliver(s, st); m != nil {
+		s.answer(m)
+	}
 }

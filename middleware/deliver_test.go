@@ -375,3 +375,29 @@ func TestAskingForAnAnswerAgainAndAgainIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A client that comes and goes while the app takes its time leaves nothing
+// behind that waits: connections are counted, and it may come often.
+func TestWhoHasGoneWaitsForNoAnswer(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	begun, end := make(chan struct{}), make(chan struct{})
+	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
+	defer close(end)
+	id := resume.NewID()
+	p := r.full()
+	p.Send(open(id, 3))
+	p.Data([]byte("abc"))
+	p.Send(&protocol.Finish{})
+	<-begun
+	for range 5 {
+		again := r.full()
+		again.Send(open(id, 3))
+		next[*protocol.Ready](again)
+		again.WS.CloseNow()
+	}
+	for until := time.Now().Add(10 * time.Second); len(r.ingest.Connections()) > 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d connections are there, expected the one that delivers", len(r.ingest.Connections()))
+		}
+	}
+}
