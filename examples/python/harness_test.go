@@ -91,8 +91,8 @@ func (s *server) mustHave(t *testing.T, name string, want []byte) {
 	}
 }
 
-// line is a TCP proxy that counts the bytes to the server, can be slow, and can
-// be cut.
+// line is a TCP proxy that counts the bytes to the server, can be slow, can be
+// cut, and can swallow everything.
 type line struct {
 	ln     net.Listener
 	server string
@@ -100,8 +100,10 @@ type line struct {
 	sent   atomic.Int64
 	conns  atomic.Int64
 
-	mu   sync.Mutex
-	open map[net.Conn]bool
+	mu    sync.Mutex
+	open  map[net.Conn]bool
+	holes []*atomic.Bool // of each connection: nothing goes through any more
+	stop  chan struct{}
 }
 
 func newLine(t *testing.T, server string) *line {
@@ -109,9 +111,9 @@ func newLine(t *testing.T, server string) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{ln: ln, server: server, open: map[net.Conn]bool{}}
+	l := &line{ln: ln, server: server, open: map[net.Conn]bool{}, stop: make(chan struct{})}
 	go l.accept()
-	t.Cleanup(func() { ln.Close(); l.cut() })
+	t.Cleanup(func() { ln.Close(); l.cut(); close(l.stop) })
 	return l
 }
 
@@ -131,18 +133,24 @@ func (l *line) accept() {
 		l.conns.Add(1)
 		l.mu.Lock()
 		l.open[client], l.open[server] = true, true
+		hole := new(atomic.Bool)
+		l.holes = append(l.holes, hole)
 		l.mu.Unlock()
-		go l.pump(client, server, nil)
-		go l.pump(server, client, &l.sent)
+		go l.pump(client, server, hole, nil)
+		go l.pump(server, client, hole, &l.sent)
 	}
 }
 
-func (l *line) pump(to, from net.Conn, count *atomic.Int64) {
+func (l *line) pump(to, from net.Conn, hole *atomic.Bool, count *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if hole.Load() {
+			<-l.stop
+			return
+		}
 		if count != nil {
 			count.Add(int64(n))
 			if rate := l.rate.Load(); rate > 0 {
@@ -162,6 +170,15 @@ func (l *line) cut() {
 	for c := range l.open {
 		c.Close()
 		delete(l.open, c)
+	}
+}
+
+// swallow has nothing go through the connections there are, nor closes them.
+func (l *line) swallow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, hole := range l.holes {
+		hole.Store(true)
 	}
 }
 

@@ -82,6 +82,9 @@ class Upload:
                     while chunk := file.read(CHUNK):
                         await asyncio.wait_for(ws.send(chunk), PATIENCE)
                         await asyncio.sleep(0)  # lets the library read its pongs
+                except asyncio.TimeoutError:
+                    ws.transport.abort()  # a goodbye would wait behind the data as well
+                    raise
                 except websockets.ConnectionClosed:
                     pass  # recv has the server's last word, or raises the same
             while (answer := json.loads(await ws.recv()))["type"] not in ("done", "error"):

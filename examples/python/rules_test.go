@@ -170,6 +170,33 @@ func plainLoopGetsOn(t *testing.T, py library) {
 	}
 }
 
+// impatient is plain.py with a bound for each send that a test can wait for.
+const impatient = `
+import asyncio, plain, sys
+plain.PATIENCE = 1
+asyncio.run(plain.Upload(*sys.argv[1:]).run())
+`
+
+// The line swallows everything. The library's ping waits behind the data, and
+// so does its goodbye.
+func TestPlainLoopLeavesABlackHole(t *testing.T) { withEach(t, plainLoopLeavesABlackHole) }
+
+func plainLoopLeavesABlackHole(t *testing.T, py library) {
+	s := newServer(t)
+	path, data := makeFile(t, 32<<20) // more than sockets take
+	s.line.rate.Store(64 << 20)
+	began := time.Now()
+	r := py.start(t, nil, "-c", impatient, path, s.url())
+	s.line.until(t, 1<<20)
+	s.line.swallow()
+	s.line.rate.Store(0)
+	r.exits(t, exitOK)
+	s.mustHave(t, "file.bin", data)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 func TestPlainLoopGivesUpWhenNothingGetsOn(t *testing.T) {
 	t.Parallel()
 	path, _ := makeFile(t, 1000)

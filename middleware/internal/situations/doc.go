@@ -2,7 +2,8 @@
 // upload elsewhere does not kill it here.
 //
 // Its tests put real clients (the loop of Python's websockets as Debian ships
-// it, a full client in Python, package resume/client, a loop of coder/websocket)
+// it, a full client in Python, the two clients of examples/python as they are,
+// package resume/client, a loop of coder/websocket)
 // into the situations in which uploads were seen to die: a disk that stalls, a
 // client too busy to answer, a slow line, a line that swallows everything, acks
 // that nobody reads, a frame that takes long, a proxy that writes into the
