@@ -9,10 +9,14 @@
 # Go. They are installed when this runs as root, and asked for otherwise.
 # RUNLEVEL=1 keeps a package from starting a service: the tests start their own.
 # Where they come from elsewhere (not Debian, a virtual environment): PACKAGES=
-PACKAGES ?= python3-websockets chromium nginx node-typescript
+PACKAGES ?= python3-websockets python3-tqdm python3-setuptools python3-wheel chromium nginx node-typescript
 
 # The Python which sees those packages; another may come first in PATH.
 export WSINGEST_PYTHON ?= /usr/bin/python3
+
+# A directory with websockets 14 or later, whose interface is another than that
+# of Debian 12's package. It is filled with Debian 13's when it is not there.
+export WSINGEST_WEBSOCKETS ?= $(HOME)/.cache/wsingest/websockets
 
 GO          ?= go
 TESTTIMEOUT ?= 20m
@@ -27,13 +31,14 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 .PHONY: test lint race fuzz bench bench-short packages prepare
 
 # Clients with a ping timeout of half a second stand for those with twenty: what
-# they live through says something only where nothing else runs.
+# they live through says something only where nothing else runs. make test
+# prints who lived through what.
 ALONE := ./middleware/internal/situations
 OTHERS = $$($(GO) list ./... | grep -v '/situations$$')
 
 test: prepare
 	$(GO) test -timeout $(TESTTIMEOUT) $(OTHERS)
-	$(GO) test -timeout $(TESTTIMEOUT) $(ALONE)
+	$(GO) test -v -timeout $(TESTTIMEOUT) $(ALONE)
 
 packages:
 	@missing=; \
@@ -51,6 +56,7 @@ packages:
 		echo "or, when you have the same from elsewhere:  make test PACKAGES= WSINGEST_PYTHON=/path/to/python3"; \
 		exit 1; \
 	fi
+	@[ -d "$(WSINGEST_WEBSOCKETS)/websockets" ] || sh examples/python/testdata/websockets.sh "$(WSINGEST_WEBSOCKETS)"
 
 # Tests build programs, the Caddy of xcaddy among them. What these need is
 # fetched and compiled before, since the clock of a test should not run

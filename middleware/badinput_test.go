@@ -331,3 +331,35 @@ func TestOnlyWholeMessagesCount(t *testing.T) {
 		}
 	}
 }
+
+// A client that goes on behind what the server cannot take is not remembered
+// word for word until a store that hangs has come to its mistake.
+func TestWhatFollowsAMistakeTakesNoMemory(t *testing.T) {
+	for name, more := range map[string]func(p *peer){
+		"messages": func(p *peer) { p.Text(`{"type":"nonsense"}`) },
+		"bytes":    func(p *peer) { p.Data([]byte("more")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stall := make(chan struct{})
+			r := newRig(t, rigOptions{wrap: func(s resume.Store) resume.Store { return &gateStore{Store: s, gate: stall} }})
+			p := r.full()
+			p.Send(&protocol.Open{ID: string(resume.NewID())})
+			next[*protocol.Ready](p)
+			p.Data([]byte("the store hangs over this"))
+			p.Text(`{"type":"mistake"}`)
+			for range 5000 {
+				more(p)
+			}
+			waiting := make(chan int, 1)
+			go func() {
+				p.WS.Ping(deadline(t)) // the pong says that all of it was read
+				waiting <- r.ingest.Waiting()
+				close(stall)
+			}()
+			fails(p, protocol.BadMessage)
+			if n := <-waiting; n > 10 {
+				t.Errorf("%d things waited for the store", n)
+			}
+		})
+	}
+}

@@ -42,8 +42,9 @@ func (s *session) finish(m *protocol.Finish) {
 	}()
 }
 
-// slot waits for leave to finish one more upload. With the connection gone it
-// does not wait: the upload stays, and its client finishes it when it is back.
+// slot waits for leave to have one more upload verified or delivered. With the
+// connection gone it does not wait: the upload stays, and its client asks again
+// when it is back.
 func (s *session) slot() bool {
 	select {
 	case s.slots <- struct{}{}:
@@ -70,10 +71,17 @@ func (s *session) passiveUpload(up *upload, st resume.State) {
 		s.up = nil
 	}
 	s.passive = true
+	s.noteIdle()
+	s.mu.Unlock()
+	if !s.slot() {
+		return
+	}
 	c := &completion{id: up.id, length: st.Length}
+	s.mu.Lock()
 	s.startCompletion(c)
 	s.mu.Unlock()
 	go func() {
+		defer func() { <-s.slots }()
 		defer s.endCompletion(c)
 		defer s.survive(c.id)
 		s.settle(c, st)
@@ -120,5 +128,7 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 // tells the client.
 func (s *session) settle(c *completion, st resume.State) {
 	c.verified.Store(true)
-	s.answer(s.in.deliver(s, st))
+	if m := s.in.deliver(s, st); m != nil {
+		s.answer(m)
+	}
 }

@@ -29,14 +29,18 @@ type delivery struct {
 }
 
 // once calls deliver, or waits for the call that another connection made, and
-// returns its answer.
-func (ds *Deliveries) once(id resume.ID, deliver func() protocol.Message) protocol.Message {
+// returns its answer; nil when gone is closed while it waits.
+func (ds *Deliveries) once(id resume.ID, gone <-chan struct{}, deliver func() protocol.Message) protocol.Message {
 	ds.mu.Lock()
 	d, running := ds.running[id]
 	if running {
 		ds.mu.Unlock()
-		<-d.done
-		return d.answer
+		select {
+		case <-d.done:
+			return d.answer
+		case <-gone:
+			return nil
+		}
 	}
 	if ds.running == nil {
 		ds.running = make(map[resume.ID]*delivery)
@@ -55,8 +59,9 @@ func (ds *Deliveries) once(id resume.ID, deliver func() protocol.Message) protoc
 
 // deliver brings a complete upload to its app or its directory, if that has
 // not happened yet, and returns what its client is told: a done or an error.
+// nil when the client has gone, and another connection is at it.
 func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
-	return in.opts.Deliveries.once(st.ID, func() (answer protocol.Message) {
+	return in.opts.Deliveries.once(st.ID, s.gone, func() (answer protocol.Message) {
 		defer func() {
 			if p := recover(); p != nil {
 				answer = s.hookPanicked(st.ID, p)
@@ -70,14 +75,20 @@ func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
 // at most. The result is stored before anybody hears of it, so that it is the
 // same however often it is asked for.
 func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
+	log := s.log.With(zap.String("upload", string(id)))
 	st, err := in.store.Stat(in.work, id)
 	if err != nil {
+		log.Error("an upload that is complete cannot be read", zap.Error(err))
 		return refusal(id, err)
 	}
 	if st.Phase == resume.Delivered {
-		return recorded(st)
+		m, err := protocol.DecodeServer(st.Result)
+		if err != nil {
+			log.Error("the recorded answer cannot be read", zap.Error(err))
+			return refusal(id, err)
+		}
+		return m
 	}
-	log := s.log.With(zap.String("upload", string(id)))
 	began := time.Now()
 	var answer protocol.Message // the app's, which is not asked twice for the sake of Confirm
 	attempt := func() (m protocol.Message, err error) {
@@ -146,15 +157,6 @@ func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Me
 	if in.opts.OnComplete != nil {
 		in.opts.OnComplete(in.work, st)
 	}
-}
-
-// recorded returns the answer that was stored.
-func recorded(st resume.State) protocol.Message {
-	m, err := protocol.DecodeServer(st.Result)
-	if err != nil {
-		return refusal(st.ID, fmt.Errorf("the stored result: %w", err))
-	}
-	return m
 }
 
 // attempt delivers once. An error means that trying again may help.

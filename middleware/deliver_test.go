@@ -335,3 +335,69 @@ func TestAnUploadOutlivesAnAppThatIsDown(t *testing.T) {
 	seen := r.app.seen()
 	sameBytes(t, seen[len(seen)-1].body, data)
 }
+
+// A client may ask for an answer as often as it likes: what it asks for while
+// the app takes its time does not pile up.
+func TestAskingForAnAnswerAgainAndAgainIsBounded(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	begun, end := make(chan struct{}), make(chan struct{})
+	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
+	id := resume.NewID()
+	p := r.full()
+	p.Send(open(id, 3))
+	p.Data([]byte("abc"))
+	p.Send(&protocol.Finish{})
+	<-begun
+	again := r.full()
+	const times = 300
+	for range times {
+		again.Send(open(id, 3))
+	}
+	next[*protocol.Ready](again)
+	for range 63 { // what is worked on side by side
+		next[*protocol.Ready](again)
+	}
+	finishing := 0
+	for _, c := range r.ingest.Connections() {
+		finishing = max(finishing, len(c.Finishing))
+	}
+	close(end)
+	if finishing > 64 {
+		t.Errorf("%d answers are waited for on one connection", finishing)
+	}
+	for done := 0; done < times; {
+		m, err := again.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := m.(*protocol.Done); ok {
+			done++
+		}
+	}
+}
+
+// A client that comes and goes while the app takes its time leaves nothing
+// behind that waits: connections are counted, and it may come often.
+func TestWhoHasGoneWaitsForNoAnswer(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	begun, end := make(chan struct{}), make(chan struct{})
+	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
+	defer close(end)
+	id := resume.NewID()
+	p := r.full()
+	p.Send(open(id, 3))
+	p.Data([]byte("abc"))
+	p.Send(&protocol.Finish{})
+	<-begun
+	for range 5 {
+		again := r.full()
+		again.Send(open(id, 3))
+		next[*protocol.Ready](again)
+		again.WS.CloseNow()
+	}
+	for until := time.Now().Add(10 * time.Second); len(r.ingest.Connections()) > 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d connections are there, expected the one that delivers", len(r.ingest.Connections()))
+		}
+	}
+}

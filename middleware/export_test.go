@@ -11,3 +11,14 @@ func (in *Ingest) Leased() int64 {
 	defer in.budget.mu.Unlock()
 	return in.budget.leased
 }
+
+// Waiting returns how many things the workers of all connections have not
+// begun with.
+func (in *Ingest) Waiting() (n int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for s := range in.sessions {
+		n += s.queue.waiting()
+	}
+	return n
+}

@@ -104,6 +104,7 @@ func (p *pulse) vitals() vitals {
 
 // check runs on the timer's goroutine.
 func (p *pulse) check() {
+	defer p.s.survive("")
 	v := p.vitals()
 	do, again := p.rhythm().due(v)
 	if do.die {
@@ -142,10 +143,10 @@ func (p *pulse) ping(silence time.Duration) {
 
 // died cuts a connection that was silent for the timeout.
 func (s *session) died(silence time.Duration) {
+	defer s.cut()
 	s.log.Info("connection is dead: cutting it off, its upload stays", zap.Duration("silence", silence))
 	s.in.pace.IdleDrop(s.host, silence)
 	s.in.opts.Observer(Event{Kind: Died, Plain: !s.full, Duration: s.age()})
-	s.cut()
 }
 
 // beat sends the heartbeat: where the upload stands, and what the server is
@@ -164,7 +165,10 @@ func (s *session) beat() {
 	}
 	if s.up == nil && len(s.completing) == 0 {
 		if s.idleSince != 0 && s.in.clock.now()-s.idleSince >= s.in.opts.Keepalive.Timeout {
-			go s.fail(idleTimeout)
+			go func() {
+				defer s.survive("")
+				s.fail(idleTimeout)
+			}()
 			return
 		}
 		a := new(protocol.Ack)

@@ -30,6 +30,7 @@ type holding struct {
 	owner string
 	bytes int64
 	since time.Time // when it was let in; zero: found in the store
+	done  bool      // delivered: it takes no more, whatever is asked of it
 }
 
 const (
@@ -47,10 +48,19 @@ func (q *quota) admit(ctx context.Context, o *Opening) error {
 	if err := q.look(ctx, quotaLook); err != nil {
 		return err
 	}
+	if q.delivered(o.Info.ID) {
+		return nil
+	}
 	if o.Info.Length == resume.UnknownLength {
 		return q.admitGrowing(ctx, o)
 	}
 	return q.take(ctx, o.Info.ID, o.Info.Owner, o.Info.Length)
+}
+
+func (q *quota) delivered(id resume.ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held[id].done
 }
 
 // admitGrowing lets in an upload that takes its part as it grows: what one has
@@ -96,9 +106,18 @@ func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
 		return false
 	case bytes > h.bytes || !there:
 		q.taken[owner] += bytes - h.bytes
-		q.held[id] = holding{owner, bytes, time.Now()}
+		q.held[id] = holding{owner: owner, bytes: bytes, since: time.Now()}
 	}
 	return true
+}
+
+// release forgets an upload that was deleted.
+func (q *quota) release(id resume.ID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	h := q.held[id]
+	q.taken[h.owner] -= h.bytes
+	delete(q.held, id)
 }
 
 func (q *quota) exceeded(room int64) error {
@@ -138,7 +157,7 @@ func (q *quota) look(ctx context.Context, age time.Duration) error {
 		switch {
 		case err != nil: // one that cannot be read has no owner
 		case st.Phase == resume.Delivered:
-			held[st.ID] = holding{owner: st.Owner}
+			held[st.ID] = holding{owner: st.Owner, done: true}
 		default:
 			held[st.ID] = holding{owner: st.Owner, bytes: max(st.Length, st.Received.Size())}
 		}

@@ -148,3 +148,53 @@ func (s *slowLook) All(ctx context.Context) iter.Seq2[resume.State, error] {
 	}
 	return s.Store.All(ctx)
 }
+
+func TestWhatIsCancelledMakesRoomAtOnce(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{QuotaPerOwner: 1000}})
+	for range 3 {
+		p := r.full()
+		p.Send(open(resume.NewID(), 900))
+		next[*protocol.Ready](p)
+		p.Data(content(1, 100))
+		p.Send(&protocol.Cancel{})
+		if !next[*protocol.Done](p).Cancelled {
+			t.Fatal("the upload was not cancelled")
+		}
+	}
+}
+
+// What is delivered takes nothing of a quota, so its answer is there for who
+// asks again when others have taken all of it.
+func TestTheAnswerToADeliveredUploadNeedsNoQuota(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{QuotaPerOwner: 1000}})
+	id := resume.NewID()
+	p := r.full()
+	p.Send(open(id, 900))
+	next[*protocol.Ready](p)
+	p.Data(content(1, 900))
+	p.Send(&protocol.Finish{})
+	next[*protocol.Done](p)
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		p := r.full() // the store is looked through once a second at most
+		p.Send(open(resume.NewID(), 1000))
+		m, err := p.Recv()
+		if err != nil || time.Now().After(until) {
+			t.Fatalf("there is no room for another: %v", err)
+		}
+		if _, ok := m.(*protocol.Ready); ok {
+			break
+		}
+	}
+	for name, length := range map[string]*int64{"length known": open(id, 900).Length, "length unknown": nil} {
+		t.Run(name, func(t *testing.T) {
+			p := r.full()
+			p.Send(&protocol.Open{ID: string(id), Length: length})
+			if m, err := p.Recv(); err != nil {
+				t.Fatal(err)
+			} else if ready, ok := m.(*protocol.Ready); !ok || !ready.Complete {
+				t.Fatalf("got %s, expected ready", protocol.Encode(m))
+			}
+			next[*protocol.Done](p)
+		})
+	}
+}

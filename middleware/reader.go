@@ -22,6 +22,7 @@ type inflow struct {
 	atBreath int64         // arrived then
 	opened   bool          // an open came in: file data makes sense
 	eager    bool          // and it said that data follows at once
+	refused  bool          // what came was a mistake that ends the connection: what follows is dropped
 	probe    [1]byte
 	scratch  []byte
 }
@@ -51,7 +52,7 @@ func (s *session) read() error {
 		switch {
 		case err != nil:
 			return err
-		case s.over.Load():
+		case s.over.Load() || s.rd.refused:
 			err = s.discard(r)
 		case typ == websocket.MessageText:
 			err = s.readMessage(r)
@@ -64,8 +65,10 @@ func (s *session) read() error {
 	}
 }
 
-// refuse has the worker tell e, once everything before it is stored.
+// refuse has the worker tell the client its mistake, once everything before it
+// is stored. The reader takes in no more: that may be a while.
 func (s *session) refuse(code protocol.Code, format string, args ...any) {
+	s.rd.refused = true
 	s.queue.push(item{order: orderFail, err: &protocol.Error{Code: code, Detail: fmt.Sprintf(format, args...)}})
 }
 

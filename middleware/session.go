@@ -48,7 +48,7 @@ type session struct {
 	pinged atomic.Int64  // when the client pinged last, by the clock; 0: never
 	edge   atomic.Int64  // how many bytes the client may have sent in all on this connection
 	cursor atomic.Int64  // where the upload opened last begins on this connection; -1 once the reader knows
-	slots  chan struct{} // bounds how many finished uploads are in the works
+	slots  chan struct{} // bounds how many finished uploads are in the works, or asked for
 
 	mu         sync.Mutex
 	up         *upload // the upload that bytes go to now; nil: none
@@ -138,6 +138,7 @@ func (s *session) run(ws *websocket.Conn, wire *wire) {
 // hungUp ends the session after the reader has: what was read is stored, then
 // everything is given back.
 func (s *session) hungUp(err error) {
+	defer s.works.Wait() // also when a hook panics
 	close(s.gone)
 	s.dropUnfinished()
 	status := websocket.CloseStatus(err)
@@ -155,7 +156,6 @@ func (s *session) hungUp(err error) {
 	s.lease.close()
 	s.log.Debug("connection ended", zap.Error(err), zap.Duration("age", s.age()))
 	s.in.opts.Observer(Event{Kind: Disconnected, Plain: !s.full, Bytes: s.stored, Duration: s.age()})
-	s.works.Wait()
 }
 
 // fail tells the client e. If e ends the connection, this is the last word,

@@ -3,8 +3,12 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
+	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -93,4 +97,66 @@ func TestARefusalWithoutWordsHasSome(t *testing.T) {
 	p := r.full()
 	p.Send(open(resume.NewID(), 1))
 	fails(p, protocol.Forbidden)
+}
+
+// The timers of a connection have goroutines of their own as well.
+func TestAPanicOverADeadConnectionEndsThatAlone(t *testing.T) {
+	middleware.AllowFastKeepalive()
+	for name, idle := range map[string]bool{"silent": false, "idle": true} {
+		t.Run(name, func(t *testing.T) {
+			var panics atomic.Int64
+			r := newRig(t, rigOptions{Options: middleware.Options{
+				Logger:    zap.NewNop(),
+				Keepalive: middleware.Keepalive{Interval: 50 * time.Millisecond, Timeout: 150 * time.Millisecond},
+				Observer: func(e middleware.Event) {
+					if e.Kind == middleware.Died || e.Kind == middleware.Failed {
+						panics.Add(1)
+						panic("a fault of the app")
+					}
+				},
+			}})
+			p := r.full()
+			if !idle { // it answers no pings, since it does not read
+				p.Send(open(resume.NewID(), 3))
+				for until := time.Now().Add(10 * time.Second); panics.Load() == 0 && time.Now().Before(until); {
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+			for {
+				if _, err := p.Recv(); err != nil {
+					break
+				}
+			}
+			if panics.Load() == 0 {
+				t.Error("the hook was not called")
+			}
+		})
+	}
+}
+
+// Who shuts an engine down closes the store behind it: nothing may run then.
+func TestAPanicOfTheLastHookLeavesNoDeliveryBehind(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	r := newRig(t, rigOptions{Options: middleware.Options{
+		Logger: zap.NewNop(),
+		Observer: func(e middleware.Event) {
+			if e.Kind == middleware.Disconnected {
+				panic("a fault of the app")
+			}
+		},
+	}})
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
+	p := r.full()
+	p.Send(open(resume.NewID(), 3))
+	p.Data([]byte("abc"))
+	p.Send(&protocol.Finish{})
+	<-begun
+	p.WS.CloseNow()
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if r.ingest.Shutdown(ctx) == nil {
+		t.Error("Shutdown returned without an error while the app had the file")
+	}
+	close(end)
 }

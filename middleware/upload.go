@@ -329,8 +329,12 @@ func (s *session) check(up *upload, m *protocol.Check) {
 func (s *session) cancel(up *upload) {
 	up.ended.Store(true)
 	if err := s.in.store.Delete(s.in.work, up.id); err != nil {
+		s.log.Error("the upload could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
 		s.fail(refusal(up.id, err))
 		return
+	}
+	if q := s.in.quota; q != nil {
+		q.release(up.id)
 	}
 	s.log.Info("upload cancelled by its client", zap.String("upload", string(up.id)))
 	s.endUpload()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,6 +23,14 @@ import (
 	"github.com/wsingest/wsingest/middleware"
 	"github.com/wsingest/wsingest/resume/filestore"
 )
+
+// TestMain has more tests run side by side than there are processors: they wait
+// for most of their time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6")
+	os.Exit(m.Run())
+}
 
 // server is the middleware with a file store, and an app that keeps what it
 // gets.
@@ -82,8 +91,8 @@ func (s *server) mustHave(t *testing.T, name string, want []byte) {
 	}
 }
 
-// line is a TCP proxy that counts the bytes to the server, can be slow, and can
-// be cut.
+// line is a TCP proxy that counts the bytes to the server, can be slow, can be
+// cut, and can swallow everything.
 type line struct {
 	ln     net.Listener
 	server string
@@ -91,8 +100,10 @@ type line struct {
 	sent   atomic.Int64
 	conns  atomic.Int64
 
-	mu   sync.Mutex
-	open map[net.Conn]bool
+	mu    sync.Mutex
+	open  map[net.Conn]bool
+	holes []*atomic.Bool // of each connection: nothing goes through any more
+	stop  chan struct{}
 }
 
 func newLine(t *testing.T, server string) *line {
@@ -100,9 +111,9 @@ func newLine(t *testing.T, server string) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{ln: ln, server: server, open: map[net.Conn]bool{}}
+	l := &line{ln: ln, server: server, open: map[net.Conn]bool{}, stop: make(chan struct{})}
 	go l.accept()
-	t.Cleanup(func() { ln.Close(); l.cut() })
+	t.Cleanup(func() { ln.Close(); l.cut(); close(l.stop) })
 	return l
 }
 
@@ -122,18 +133,24 @@ func (l *line) accept() {
 		l.conns.Add(1)
 		l.mu.Lock()
 		l.open[client], l.open[server] = true, true
+		hole := new(atomic.Bool)
+		l.holes = append(l.holes, hole)
 		l.mu.Unlock()
-		go l.pump(client, server, nil)
-		go l.pump(server, client, &l.sent)
+		go l.pump(client, server, hole, nil)
+		go l.pump(server, client, hole, &l.sent)
 	}
 }
 
-func (l *line) pump(to, from net.Conn, count *atomic.Int64) {
+func (l *line) pump(to, from net.Conn, hole *atomic.Bool, count *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if hole.Load() {
+			<-l.stop
+			return
+		}
 		if count != nil {
 			count.Add(int64(n))
 			if rate := l.rate.Load(); rate > 0 {
@@ -156,6 +173,15 @@ func (l *line) cut() {
 	}
 }
 
+// swallow has nothing go through the connections there are, nor closes them.
+func (l *line) swallow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, hole := range l.holes {
+		hole.Store(true)
+	}
+}
+
 // until waits for so many bytes to have gone to the server.
 func (l *line) until(t *testing.T, n int64) {
 	t.Helper()
@@ -173,18 +199,49 @@ func interpreter() string {
 	return "/usr/bin/python3"
 }
 
+// library is a version of websockets to run the clients with. Its path comes
+// before what is installed; "" is what is installed.
+type library struct{ path string }
+
+// newer is the directory of websockets 14 or later, which make packages fills.
+func newer(t *testing.T) library {
+	dir := os.Getenv("WSINGEST_WEBSOCKETS")
+	if dir == "" {
+		home, _ := os.UserHomeDir()
+		dir = filepath.Join(home, ".cache", "wsingest", "websockets")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "websockets", "asyncio", "client.py")); err != nil {
+		t.Fatalf("%v: there must be websockets 14 or later in %s (make packages puts it there), or in the directory that WSINGEST_WEBSOCKETS names", err, dir)
+	}
+	return library{dir}
+}
+
+// withEach runs a test with the interface that websockets had up to version
+// 13, or whatever is installed, and with the one it has since.
+func withEach(t *testing.T, test func(t *testing.T, py library)) {
+	t.Parallel()
+	t.Run("installed", func(t *testing.T) { t.Parallel(); test(t, library{}) })
+	t.Run("newer", func(t *testing.T) { t.Parallel(); test(t, newer(t)) })
+}
+
 // run is one run of a Python program.
 type run struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
 }
 
-func start(t *testing.T, stdin io.Reader, args ...string) *run {
+func (py library) start(t *testing.T, stdin io.Reader, args ...string) *run {
+	t.Helper()
+	return py.startIn(t, ".", stdin, args...)
+}
+
+func (py library) startIn(t *testing.T, dir string, stdin io.Reader, args ...string) *run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	r := &run{cmd: exec.CommandContext(ctx, interpreter(), args...)}
-	r.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	r.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+py.path)
+	r.cmd.Dir = dir
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -27,12 +27,14 @@ func put(t *testing.T, s *server, file string, flags ...string) []string {
 	return append(args, file, s.url())
 }
 
-func TestUploadsAndComparesSHA256(t *testing.T) {
+func TestUploadsAndComparesSHA256(t *testing.T) { withEach(t, uploadsAndComparesSHA256) }
+
+func uploadsAndComparesSHA256(t *testing.T, py library) {
 	for _, size := range []int{0, 1, 3<<20 + 17} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			s := newServer(t)
 			path, data := makeFile(t, size)
-			r := start(t, nil, put(t, s, path, "--digest")...)
+			r := py.start(t, nil, put(t, s, path, "--digest")...)
 			r.exits(t, exitOK)
 			s.mustHave(t, "file.bin", data)
 			if want := fmt.Sprintf("%x", sha256.Sum256(data)); !strings.HasPrefix(r.stdout.String(), want) {
@@ -45,11 +47,13 @@ func TestUploadsAndComparesSHA256(t *testing.T) {
 	}
 }
 
-func TestGoesOnAfterTheLineWasCut(t *testing.T) {
+func TestGoesOnAfterTheLineWasCut(t *testing.T) { withEach(t, goesOnAfterTheLineWasCut) }
+
+func goesOnAfterTheLineWasCut(t *testing.T, py library) {
 	s := newServer(t)
 	path, data := makeFile(t, 8<<20)
 	s.line.rate.Store(8 << 20)
-	r := start(t, nil, put(t, s, path)...)
+	r := py.start(t, nil, put(t, s, path)...)
 	s.line.until(t, 3<<20)
 	s.line.cut()
 	s.line.until(t, 6<<20)
@@ -64,13 +68,15 @@ func TestGoesOnAfterTheLineWasCut(t *testing.T) {
 	}
 }
 
-func TestGoesOnInAnotherProcess(t *testing.T) {
+func TestGoesOnInAnotherProcess(t *testing.T) { withEach(t, goesOnInAnotherProcess) }
+
+func goesOnInAnotherProcess(t *testing.T, py library) {
 	for name, signal := range map[string]os.Signal{"interrupted": os.Interrupt, "killed": os.Kill} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
 			path, data := makeFile(t, 12<<20)
 			s.line.rate.Store(8 << 20)
-			r := start(t, nil, put(t, s, path, "--digest")...)
+			r := py.start(t, nil, put(t, s, path, "--digest")...)
 			s.line.until(t, 6<<20)
 			r.cmd.Process.Signal(signal)
 			if signal == os.Interrupt {
@@ -80,7 +86,7 @@ func TestGoesOnInAnotherProcess(t *testing.T) {
 			}
 			before := s.line.sent.Load()
 			s.line.rate.Store(0)
-			r = start(t, nil, put(t, s, path, "--digest")...)
+			r = py.start(t, nil, put(t, s, path, "--digest")...)
 			r.exits(t, exitOK)
 			s.mustHave(t, "file.bin", data)
 			if n := s.line.sent.Load() - before; n > 9<<20 {
@@ -93,11 +99,13 @@ func TestGoesOnInAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestAChangedFileIsNotMixed(t *testing.T) {
+func TestAChangedFileIsNotMixed(t *testing.T) { withEach(t, aChangedFileIsNotMixed) }
+
+func aChangedFileIsNotMixed(t *testing.T, py library) {
 	s := newServer(t)
 	path, data := makeFile(t, 12<<20)
 	s.line.rate.Store(8 << 20)
-	r := start(t, nil, put(t, s, path)...)
+	r := py.start(t, nil, put(t, s, path)...)
 	s.line.until(t, 6<<20)
 	r.cmd.Process.Signal(os.Interrupt)
 	r.exits(t, exitResumable)
@@ -107,16 +115,18 @@ func TestAChangedFileIsNotMixed(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, nil, put(t, s, path)...).exits(t, exitChanged)
-	start(t, nil, put(t, s, path)...).exits(t, exitOK)
+	py.start(t, nil, put(t, s, path)...).exits(t, exitChanged)
+	py.start(t, nil, put(t, s, path)...).exits(t, exitOK)
 	s.mustHave(t, "file.bin", data)
 }
 
-func TestLanes(t *testing.T) {
+func TestLanes(t *testing.T) { withEach(t, lanes) }
+
+func lanes(t *testing.T, py library) {
 	s := newServer(t)
 	path, data := makeFile(t, 20<<20+11)
 	s.line.rate.Store(4 << 20)
-	r := start(t, nil, put(t, s, path, "--lanes", "3", "--digest")...)
+	r := py.start(t, nil, put(t, s, path, "--lanes", "3", "--digest")...)
 	s.line.until(t, 6<<20)
 	s.line.cut()
 	s.line.rate.Store(0)
@@ -127,48 +137,56 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-func TestAStreamOfUnknownLength(t *testing.T) {
+func TestAStreamOfUnknownLength(t *testing.T) { withEach(t, aStreamOfUnknownLength) }
+
+func aStreamOfUnknownLength(t *testing.T, py library) {
 	s := newServer(t)
 	_, data := makeFile(t, 10<<20+5)
 	s.line.rate.Store(10 << 20)
 	args := []string{"-m", "wsingest", "--name", "stream.bin", "--digest", "--retention", "2", "-", s.url()}
-	r := start(t, bytes.NewReader(data), args...)
+	r := py.start(t, bytes.NewReader(data), args...)
 	s.line.until(t, 5<<20)
 	s.line.cut()
 	r.exits(t, exitOK)
 	s.mustHave(t, "stream.bin", data)
 }
 
-func TestAStreamGoesOnUnderItsID(t *testing.T) {
+func TestAStreamGoesOnUnderItsID(t *testing.T) { withEach(t, aStreamGoesOnUnderItsID) }
+
+func aStreamGoesOnUnderItsID(t *testing.T, py library) {
 	s := newServer(t)
 	_, data := makeFile(t, 10<<20)
 	s.line.rate.Store(8 << 20)
 	args := []string{"-m", "wsingest", "--name", "stream.bin", "--id", string(resume.NewID()), "-", s.url()}
-	r := start(t, bytes.NewReader(data), args...)
+	r := py.start(t, bytes.NewReader(data), args...)
 	s.line.until(t, 5<<20)
 	r.cmd.Process.Signal(os.Interrupt)
 	r.exits(t, exitResumable)
 	before := s.line.sent.Load()
 	s.line.rate.Store(0)
-	start(t, bytes.NewReader(data), args...).exits(t, exitOK)
+	py.start(t, bytes.NewReader(data), args...).exits(t, exitOK)
 	s.mustHave(t, "stream.bin", data)
 	if n := s.line.sent.Load() - before; n > 8<<20 {
 		t.Errorf("the second process sent %d bytes of %d: it began anew", n, len(data))
 	}
 }
 
-func TestWhatTheAppRefusesIsRejected(t *testing.T) {
+func TestWhatTheAppRefusesIsRejected(t *testing.T) { withEach(t, whatTheAppRefusesIsRejected) }
+
+func whatTheAppRefusesIsRejected(t *testing.T, py library) {
 	s := newServer(t)
 	s.status = http.StatusUnprocessableEntity
 	path, data := makeFile(t, 1000)
-	r := start(t, nil, put(t, s, path)...)
+	r := py.start(t, nil, put(t, s, path)...)
 	r.exits(t, exitRejected)
 	if want := fmt.Sprintf("took %d bytes", len(data)); !strings.Contains(r.stderr.String(), want) {
 		t.Errorf("the app's answer is not there: %s", &r.stderr)
 	}
 }
 
-func TestManyFiles(t *testing.T) {
+func TestManyFiles(t *testing.T) { withEach(t, manyFiles) }
+
+func manyFiles(t *testing.T, py library) {
 	s := newServer(t)
 	dir := t.TempDir()
 	args := []string{"-m", "wsingest", "--state-dir", ""}
@@ -179,18 +197,20 @@ func TestManyFiles(t *testing.T) {
 		}
 		args = append(args, path)
 	}
-	start(t, nil, append(args, s.url())...).exits(t, exitOK)
+	py.start(t, nil, append(args, s.url())...).exits(t, exitOK)
 	for i := range 5 {
 		name := fmt.Sprintf("f%d.txt", i)
 		s.mustHave(t, name, []byte(filepath.Join(dir, name)))
 	}
 }
 
-func TestPlainLoop(t *testing.T) {
+func TestPlainLoop(t *testing.T) { withEach(t, plainLoop) }
+
+func plainLoop(t *testing.T, py library) {
 	s := newServer(t)
 	path, data := makeFile(t, 8<<20+3)
 	s.line.rate.Store(8 << 20)
-	r := start(t, nil, "plain.py", path, s.url())
+	r := py.start(t, nil, "plain.py", path, s.url())
 	s.line.until(t, 3<<20)
 	s.line.cut()
 	r.exits(t, exitOK)
@@ -217,5 +237,5 @@ for n in [0, 1, 4095, 4096, 4097, 12836, 51345, 70001, 262144]:
     assert c._extend(first, data[at:]) == whole, n
     assert c.combine(first, second, n - at) == whole, n
 `
-	start(t, nil, "-c", program).exits(t, exitOK)
+	library{}.start(t, nil, "-c", program).exits(t, exitOK)
 }

@@ -15,6 +15,8 @@ import time
 import websockets
 import websockets.exceptions
 
+from wsingest_log import LOGGER
+
 try:
     from websockets.asyncio.client import connect as _connect
 
@@ -180,7 +182,7 @@ class Link:
         options = {
             "subprotocols": [SUBPROTOCOL], "compression": None, "max_size": MAX_MESSAGE,
             "ping_interval": None, "open_timeout": DIAL_TIMEOUT, "close_timeout": GOODBYE_TIMEOUT,
-            _HEADERS: headers or {},
+            "logger": LOGGER, _HEADERS: headers or {},
         }
         if tls is not None and url.startswith("wss:"):
             options["ssl"] = tls

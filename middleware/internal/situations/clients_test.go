@@ -28,6 +28,7 @@ type load struct {
 	rate  int64         // bytes a second, as they are produced; 0: as fast as they go
 	burn  time.Duration // to compute after each message
 	tries int           // connections, at most
+	file  string        // with the content, for clients that want one
 	line  int64         // bytes a second, for a client that should see no buffer in front of its line
 	// log is where the client logs at DEBUG; nil: nowhere.
 	log *os.File

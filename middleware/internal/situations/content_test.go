@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"testing"
 )
 
 // content is the bytes of the uploads, the same as in testdata/content.py. It
@@ -39,6 +42,19 @@ func (c content) ReadAt(p []byte, off int64) (int, error) {
 		n += copy(p[n:], c.at(off+int64(n), len(p)-n))
 	}
 	return len(p), nil
+}
+
+// file writes the first size bytes to a file.
+func (c content) file(t testing.TB, size int64) string {
+	f, err := os.Create(filepath.Join(t.TempDir(), "content.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, io.NewSectionReader(c, 0, size)); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
 }
 
 // same reads r to its end and reports how it differs from the first size bytes.

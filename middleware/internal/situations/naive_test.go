@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -84,8 +85,7 @@ func (n *naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ws.Subprotocol() == protocol.Subprotocol {
 		err = n.full(ctx, ws)
 	} else {
-		length, _ := strconv.ParseInt(r.URL.Query().Get("length"), 10, 64)
-		err = n.plain(ctx, ws, length)
+		err = n.plain(ctx, ws, r.URL.Query())
 	}
 	n.log.Debug("connection ended", zap.Error(err))
 }
@@ -112,23 +112,34 @@ func (n *naive) ping(ctx context.Context, ws *websocket.Conn) {
 	}
 }
 
-// plain takes a file as it comes, message by message.
-func (n *naive) plain(ctx context.Context, ws *websocket.Conn, length int64) error {
-	f, err := os.CreateTemp(n.dir, "plain-")
+// plain takes a file as it comes. To a client that waits for it, it says how
+// far the file goes.
+func (n *naive) plain(ctx context.Context, ws *websocket.Conn, query url.Values) error {
+	length, err := strconv.ParseInt(query.Get("length"), 10, 64)
+	if err != nil {
+		return err
+	}
+	f, off, err := n.file(query.Get("id"))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for off := int64(0); off < length; {
-		_, data, err := ws.Read(ctx)
+	if query.Get("offset") == "resume" {
+		if err := n.say(ctx, ws, &protocol.Ready{Offset: off, Received: off, Cursor: off}); err != nil {
+			return err
+		}
+	}
+	for off < length {
+		_, r, err := ws.Reader(ctx)
 		if err != nil {
 			return err
 		}
-		n.log.Debug("chunk", zap.Int64("offset", off), zap.Int("bytes", len(data)))
-		if err := n.write(f, data); err != nil {
+		n.log.Debug("chunk", zap.Int64("offset", off))
+		got, err := io.Copy(diskFile{n, f}, r)
+		if err != nil {
 			return err
 		}
-		off += int64(len(data))
+		off += got
 		if n.acks {
 			if err := n.say(ctx, ws, &protocol.Ack{Offset: off, Received: off}); err != nil {
 				return err
@@ -136,6 +147,20 @@ func (n *naive) plain(ctx context.Context, ws *websocket.Conn, length int64) err
 		}
 	}
 	return n.done(ctx, ws, f.Name(), "plain", length)
+}
+
+// file opens that of an upload, and returns where it ends: all that there is
+// to resuming.
+func (n *naive) file(id string) (*os.File, int64, error) {
+	if id == "" || strings.ContainsAny(id, "/\\") {
+		return nil, 0, fmt.Errorf("not an id: %q", id)
+	}
+	f, err := os.OpenFile(filepath.Join(n.dir, id), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	off, err := f.Seek(0, io.SeekEnd)
+	return f, off, err
 }
 
 func (n *naive) write(f *os.File, p []byte) error {
@@ -166,15 +191,11 @@ func (n *naive) full(ctx context.Context, ws *websocket.Conn) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(n.dir, open.ID), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, off, err := n.file(open.ID)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	off, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
 	if err := n.say(ctx, ws, &protocol.Ready{
 		ID: open.ID, Offset: off, Received: off, Cursor: off, Length: open.Length,
 		Window: naiveWindow, Chunk: n.chunk, Keepalive: protocol.Keepalive{
@@ -214,7 +235,7 @@ func (n *naive) open(ctx context.Context, ws *websocket.Conn) (*protocol.Open, e
 		return nil, err
 	}
 	open, ok := m.(*protocol.Open)
-	if !ok || strings.ContainsAny(open.ID, "/\\") {
+	if !ok {
 		return nil, fmt.Errorf("not an open: %s", text)
 	}
 	return open, nil

@@ -36,7 +36,7 @@ const (
 // What connections die of.
 const (
 	pingTimeout = "1011"    // the client's own ping timeout
-	stalled     = "silence" // package client heard nothing for two intervals
+	stalled     = "silence" // the client heard nothing for two intervals, or a send found no room
 	cut         = "cut"     // by the server, or the line
 	pongTimeout = "pong"    // coder/websocket gave up writing a pong
 )

@@ -57,12 +57,22 @@ func uploadWithPythonFull(ctx context.Context, address string, l load) (result, 
 	return runPython(ctx, "full.py", "ws://"+address+"/upload/", l)
 }
 
+// uploadWithPlainPy and uploadWithWsingestPy upload with the clients of
+// examples/python, which take files.
+func uploadWithPlainPy(ctx context.Context, address string, l load) (result, error) {
+	return runPython(ctx, "shipped_plain.py", "ws://"+address+"/upload/", l)
+}
+
+func uploadWithWsingestPy(ctx context.Context, address string, l load) (result, error) {
+	return runPython(ctx, "shipped_full.py", "ws://"+address+"/upload/", l)
+}
+
 func runPython(ctx context.Context, program, url string, l load) (r result, err error) {
 	args := []string{
 		url,
 		"--size", strconv.FormatInt(l.size, 10), "--chunk", strconv.Itoa(l.chunk),
 		"--ping", seconds(l.ping), "--rate", strconv.FormatInt(l.rate, 10), "--burn", seconds(l.burn),
-		"--tries", strconv.Itoa(l.tries),
+		"--tries", strconv.Itoa(l.tries), "--file", l.file,
 	}
 	var stdout, stderr bytes.Buffer
 	if l.log != nil {
@@ -101,8 +111,11 @@ func parseReport(line []byte) (r result, err error) {
 	}
 	for _, d := range report.Deaths {
 		of := cut
-		if d.Code == 1011 && d.By == "client" {
+		switch {
+		case d.Code == 1011 && d.By == "client":
 			of = pingTimeout
+		case d.By == "patience":
+			of = stalled
 		}
 		r.deaths = append(r.deaths, death{of, time.Duration(d.Seconds * float64(time.Second)), d.Detail})
 	}

@@ -1,15 +1,18 @@
-"""What both clients share: arguments, the connection, and the report of what
+"""What the clients share: arguments, the connection, and the report of what
 became of the upload. Run as a program it says which library is installed."""
 
 import argparse
 import hashlib
 import json
 import logging
+import sys
 import time
+from pathlib import Path
 
 import websockets
 import websockets.exceptions
 
+_connect = websockets.connect
 DEATHS = (websockets.exceptions.ConnectionClosed, OSError, EOFError)
 
 
@@ -22,6 +25,7 @@ def arguments(description):
     p.add_argument("--rate", type=float, default=0, help="bytes a second, as they are produced; 0: at once")
     p.add_argument("--burn", type=float, default=0, help="seconds of hashing after each message")
     p.add_argument("--tries", type=int, default=1, help="connections, at most")
+    p.add_argument("--file", help="the file, for clients that want one")
     p.add_argument("--debug", action="store_true", help="log at DEBUG to standard error")
     o = p.parse_args()
     if o.debug:
@@ -29,10 +33,15 @@ def arguments(description):
     return o
 
 
+def examples():
+    """Has the clients in examples/python imported from their place."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "examples" / "python"))
+
+
 def connect(o, url, **more):
     # How long the library waits for a closing handshake, with a server that is
     # stuck, is of no interest here: 10 s by default.
-    return websockets.connect(url, ping_interval=o.ping, ping_timeout=o.ping, close_timeout=0.5, **more)
+    return _connect(url, ping_interval=o.ping, ping_timeout=o.ping, close_timeout=0.5, **more)
 
 
 def burn(seconds):
@@ -77,6 +86,13 @@ class Report:
             code, by = sent.code, "client"
         elif rcvd is not None:
             code, by = rcvd.code, "server"
+        self._note(code, by, e)
+
+    def stalled(self, e):
+        """The client itself gave up on a connection on which nothing moved."""
+        self._note(0, "patience", e)
+
+    def _note(self, code, by, e):
         self.deaths.append({
             "code": code, "by": by, "detail": f"{type(e).__name__}: {e}",
             "seconds": time.monotonic() - self._began,

@@ -1,0 +1,209 @@
+package python
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+)
+
+const exitFailed = 1
+
+// upload has the full client send size bytes to a strict server.
+func (py library) upload(t *testing.T, s *strict, size int, code int) {
+	t.Helper()
+	path, data := makeFile(t, size)
+	py.start(t, nil, "-m", "wsingest", "--state-dir", "", path, s.url()).exits(t, code)
+	if code == exitOK && crc(s.content) != crc(data) {
+		t.Errorf("%d bytes came, not those of the file", len(s.content))
+	}
+}
+
+// The server compares each message with what it granted. It grants in steps
+// that fit no chunk, and takes all credit away once.
+func TestKeepsWithinWindowAndChunk(t *testing.T) { withEach(t, keepsWithinWindowAndChunk) }
+
+func keepsWithinWindowAndChunk(t *testing.T, py library) {
+	paused := false
+	s := newStrict(t, &strict{window: 100_000, chunk: 16 << 10, interval: 10 * time.Second})
+	s.script = func(c *strictConn) error {
+		switch {
+		case c.received() > 300_000 && !paused:
+			paused = true
+			c.grant(0)
+			c.say(&protocol.Ack{ID: c.id, Received: c.received(), Window: 1 << 20, State: protocol.StateStoring}) // grants nothing
+			c.later = time.After(300 * time.Millisecond)
+		case c.later == nil && c.edge-c.received() < 40_000:
+			return c.grant(c.window)
+		}
+		return nil
+	}
+	py.upload(t, s, 1<<20+1, exitOK)
+}
+
+// Each connection ends with another of the ways in which a server asks for
+// time.
+func TestWaitsAsLongAsItIsAskedTo(t *testing.T) { withEach(t, waitsAsLongAsItIsAskedTo) }
+
+func waitsAsLongAsItIsAskedTo(t *testing.T, py library) {
+	s := newStrict(t, &strict{window: 1 << 20, chunk: 64 << 10, interval: 10 * time.Second})
+	s.refuse = func(n int, w http.ResponseWriter) bool {
+		if n == 2 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		return n == 2
+	}
+	s.script = func(c *strictConn) error {
+		switch c.n {
+		case 1:
+			c.say(&protocol.Goaway{ID: c.id, Offset: c.received(), RetryAfterMS: 700})
+			c.ws.Close(websocket.StatusServiceRestart, "draining")
+			return errCut
+		case 3:
+			c.say(&protocol.Error{ID: c.id, Code: protocol.Overloaded, Detail: "Later.", Resumable: true, RetryAfterMS: 600})
+			c.ws.Close(websocket.StatusTryAgainLater, "overloaded")
+			return errCut
+		}
+		return c.grant(c.window)
+	}
+	py.upload(t, s, 1<<20, exitOK)
+	for n, least := range map[int]time.Duration{2: 700 * time.Millisecond, 3: time.Second, 4: 600 * time.Millisecond} {
+		if w := s.waited(n); w < least {
+			t.Errorf("it connected for the %dth time after %v, it was asked to wait for %v", n, w, least)
+		}
+	}
+}
+
+// The first connection falls silent and stays open; the second says nothing
+// but heartbeats for a while.
+func TestSilenceIsDeathAndHeartbeatsAreLife(t *testing.T) { withEach(t, silenceIsDeath) }
+
+func silenceIsDeath(t *testing.T, py library) {
+	const interval = 400 * time.Millisecond
+	s := newStrict(t, &strict{window: 256 << 10, chunk: 64 << 10, interval: interval})
+	beats := 0
+	s.script = func(c *strictConn) error {
+		if c.n == 1 {
+			return nil // the window is used up, and no more comes
+		}
+		for ; beats < 6 && c.edge == c.received(); beats++ {
+			c.say(&protocol.Ack{ID: c.id, Offset: c.received(), Received: c.received(), Chunk: c.chunk})
+			time.Sleep(interval)
+		}
+		if c.edge-c.received() < 64<<10 {
+			return c.grant(c.window)
+		}
+		return nil
+	}
+	py.upload(t, s, 1<<20, exitOK)
+	if w := s.waited(2); w < 2*interval || w > 20*interval {
+		t.Errorf("it took a silent connection for dead after %v, expected some more than %v", w, 2*interval)
+	}
+	if len(s.tries) != 2 || beats != 6 {
+		t.Errorf("there were %d connections and %d heartbeats, expected 2 and 6", len(s.tries), beats)
+	}
+}
+
+func TestWhoIsSupersededStops(t *testing.T) { withEach(t, whoIsSupersededStops) }
+
+func whoIsSupersededStops(t *testing.T, py library) {
+	s := newStrict(t, &strict{window: 256 << 10, chunk: 64 << 10, interval: 10 * time.Second})
+	s.script = func(c *strictConn) error {
+		c.say(&protocol.Error{ID: c.id, Code: protocol.Superseded, Detail: "Another.", Resumable: true})
+		c.ws.Close(websocket.StatusCode(4409), "superseded")
+		return errCut
+	}
+	py.upload(t, s, 1<<20, 7)
+	if len(s.tries) != 1 {
+		t.Errorf("it connected %d times", len(s.tries))
+	}
+}
+
+func TestARefusedHandshakeIsNotTriedForEver(t *testing.T) { withEach(t, aRefusedHandshake) }
+
+func aRefusedHandshake(t *testing.T, py library) {
+	for status, code := range map[int]int{http.StatusUnauthorized: exitRejected, http.StatusNotFound: exitFailed} {
+		s := newStrict(t, &strict{refuse: func(_ int, w http.ResponseWriter) bool { w.WriteHeader(status); return true }})
+		py.upload(t, s, 1, code)
+		if len(s.tries) != 1 {
+			t.Errorf("it connected %d times, the answer was %d", len(s.tries), status)
+		}
+	}
+}
+
+// A server that does not choose the subprotocol is something else.
+func TestFailsWithoutTheSubprotocol(t *testing.T) { withEach(t, failsWithoutTheSubprotocol) }
+
+func failsWithoutTheSubprotocol(t *testing.T, py library) {
+	s := newStrict(t, &strict{subprotocols: []string{"another"}})
+	py.upload(t, s, 1, exitFailed)
+}
+
+// The plain loop waits as it is asked to, and its tries begin anew when the
+// upload got on: it needs seven connections here, and has five tries.
+func TestPlainLoopGoesOnAsLongAsItGetsOn(t *testing.T) { withEach(t, plainLoopGetsOn) }
+
+func plainLoopGetsOn(t *testing.T, py library) {
+	path, data := makeFile(t, 2<<20)
+	s := newStrict(t, &strict{})
+	s.script = func(c *strictConn) error {
+		switch {
+		case c.n == 2:
+			c.say(&protocol.Error{ID: c.id, Code: protocol.Overloaded, Detail: "Later.", Resumable: true, RetryAfterMS: 1200})
+			c.ws.Close(websocket.StatusTryAgainLater, "overloaded")
+			return errCut
+		case c.n < 7:
+			return errCut
+		}
+		return nil
+	}
+	py.start(t, nil, "plain.py", path, s.url()).exits(t, exitOK)
+	if crc(s.content) != crc(data) {
+		t.Errorf("%d bytes came, not those of the file", len(s.content))
+	}
+	if w := s.waited(3); w < 1200*time.Millisecond {
+		t.Errorf("it connected again after %v, it was asked to wait for 1.2 s", w)
+	}
+}
+
+// impatient is plain.py with a bound for each send that a test can wait for.
+const impatient = `
+import asyncio, plain, sys
+plain.PATIENCE = 1
+asyncio.run(plain.Upload(*sys.argv[1:]).run())
+`
+
+// The line swallows everything. The library's ping waits behind the data, and
+// so does its goodbye.
+func TestPlainLoopLeavesABlackHole(t *testing.T) { withEach(t, plainLoopLeavesABlackHole) }
+
+func plainLoopLeavesABlackHole(t *testing.T, py library) {
+	s := newServer(t)
+	path, data := makeFile(t, 32<<20) // more than sockets take
+	s.line.rate.Store(64 << 20)
+	began := time.Now()
+	r := py.start(t, nil, "-c", impatient, path, s.url())
+	s.line.until(t, 1<<20)
+	s.line.swallow()
+	s.line.rate.Store(0)
+	r.exits(t, exitOK)
+	s.mustHave(t, "file.bin", data)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestPlainLoopGivesUpWhenNothingGetsOn(t *testing.T) {
+	t.Parallel()
+	path, _ := makeFile(t, 1000)
+	s := newStrict(t, &strict{})
+	s.refuse = func(_ int, w http.ResponseWriter) bool { w.WriteHeader(http.StatusServiceUnavailable); return true }
+	library{}.start(t, nil, "plain.py", path, s.url()).exits(t, exitFailed)
+	if len(s.tries) != 5 {
+		t.Errorf("it connected %d times, expected 5", len(s.tries))
+	}
+}

@@ -1,0 +1,215 @@
+package python
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+)
+
+// strict is a server for one upload that notes every liberty a client takes,
+// and does on each connection what its script says.
+type strict struct {
+	t             *testing.T
+	http          *httptest.Server
+	window, chunk int64
+	interval      time.Duration
+	subprotocols  []string // that it speaks; nil: ours
+	// refuse answers the nth handshake instead of an upgrade, if it says so.
+	refuse func(n int, w http.ResponseWriter) bool
+	// script is called behind each message with bytes. What it returns ends the
+	// connection.
+	script func(c *strictConn) error
+
+	mu      sync.Mutex
+	content []byte
+	tries   []time.Time // of connecting
+}
+
+type strictConn struct {
+	*strict
+	n     int // from 1
+	ws    *websocket.Conn
+	id    string
+	plain int64 // bytes of the file, on a plain connection; -1: it is a full one
+	edge  int64
+	later <-chan time.Time // when it grants credit again; nil: it is not pausing
+}
+
+func newStrict(t *testing.T, s *strict) *strict {
+	s.t = t
+	s.http = httptest.NewServer(s)
+	t.Cleanup(s.http.Close)
+	return s
+}
+
+func (s *strict) url() string { return "ws" + s.http.URL[len("http"):] + "/upload/" }
+
+func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.tries = append(s.tries, time.Now())
+	n := len(s.tries)
+	s.mu.Unlock()
+	if s.refuse != nil && s.refuse(n, w) {
+		return
+	}
+	speaks := s.subprotocols
+	if speaks == nil {
+		speaks = []string{protocol.Subprotocol}
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: speaks})
+	if err != nil {
+		return
+	}
+	defer ws.CloseNow()
+	ws.SetReadLimit(16 << 20)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c := &strictConn{strict: s, n: n, ws: ws, plain: -1}
+	if ws.Subprotocol() == "" {
+		c.id = r.URL.Query().Get("id")
+		c.plain, _ = strconv.ParseInt(r.URL.Query().Get("length"), 10, 64)
+		c.ready()
+	}
+	in := make(chan message)
+	go c.read(ctx, in)
+	for err == nil {
+		select {
+		case m := <-in:
+			switch {
+			case m.err != nil:
+				err = m.err
+			case m.typ == websocket.MessageBinary:
+				err = c.take(m.p)
+			default:
+				err = c.told(m.p)
+			}
+		case <-c.later:
+			c.later = nil
+			err = c.grant(c.window)
+		}
+	}
+}
+
+type message struct {
+	typ websocket.MessageType
+	p   []byte
+	err error
+}
+
+func (c *strictConn) read(ctx context.Context, in chan<- message) {
+	for err := error(nil); err == nil; {
+		var m message
+		m.typ, m.p, err = c.ws.Read(ctx)
+		m.err = err
+		select {
+		case in <- m:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *strictConn) say(m protocol.Message) error {
+	return c.ws.Write(context.Background(), websocket.MessageText, protocol.Encode(m))
+}
+
+func (c *strictConn) received() int64 { return int64(len(c.content)) }
+
+func (c *strictConn) ready() error {
+	at := c.received()
+	c.edge = at + c.window
+	have := []protocol.Have{}
+	if at > 0 {
+		have = append(have, protocol.Have{Range: protocol.Range{End: &at}, CRC32C: protocol.CRC32C(crc(c.content))})
+	}
+	return c.say(&protocol.Ready{
+		ID: c.id, Offset: at, Received: at, Cursor: at, Have: have, Window: c.window, Chunk: c.chunk,
+		Keepalive: protocol.Keepalive{IntervalMS: c.interval.Milliseconds(), TimeoutMS: 60_000},
+	})
+}
+
+func (c *strictConn) grant(window int64) error {
+	c.edge = max(c.edge, c.received()+window)
+	return c.say(&protocol.Ack{ID: c.id, Offset: c.received(), Received: c.received(), Window: window, Chunk: c.chunk})
+}
+
+// take counts the bytes of a message, and has the script say what comes of it.
+func (c *strictConn) take(p []byte) error {
+	if c.id == "" {
+		c.t.Error("bytes came before the upload was opened")
+	}
+	c.content = append(c.content, p...)
+	if c.plain >= 0 {
+		if err := c.script(c); err != nil {
+			return err
+		}
+		if c.received() == c.plain {
+			return c.done()
+		}
+		return nil
+	}
+	if c.received() > c.edge {
+		c.t.Errorf("bytes up to %d came, those up to %d were granted", c.received(), c.edge)
+	}
+	if int64(len(p)) > c.chunk {
+		c.t.Errorf("a message of %d bytes came, the chunk is %d", len(p), c.chunk)
+	}
+	return c.script(c)
+}
+
+func (c *strictConn) told(text []byte) error {
+	m, err := protocol.DecodeClient(text)
+	if err != nil {
+		c.t.Error(err)
+		return err
+	}
+	switch m := m.(type) {
+	case *protocol.Open:
+		if c.id != "" && c.id != m.ID {
+			c.t.Errorf("the upload %q was opened as %q", c.id, m.ID)
+		}
+		c.id = m.ID
+		return c.ready()
+	case *protocol.Finish:
+		if m.Digest == nil || m.Digest.CRC32C == nil || uint32(*m.Digest.CRC32C) != crc(c.content) {
+			c.t.Error("finish came without the CRC-32C of what was sent")
+		}
+		return c.done()
+	}
+	c.t.Errorf("%T came", m)
+	return nil
+}
+
+func (c *strictConn) done() error {
+	sum := protocol.CRC32C(crc(c.content))
+	c.say(&protocol.Done{ID: c.id, Length: c.received(), Digest: &protocol.Digest{CRC32C: &sum}})
+	return c.ws.Close(websocket.StatusNormalClosure, "")
+}
+
+// waited returns how long the client waited before the nth connection, counted
+// from 1.
+func (s *strict) waited(n int) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tries) < n {
+		s.t.Fatalf("there were %d connections, expected %d", len(s.tries), n)
+	}
+	return s.tries[n-1].Sub(s.tries[n-2])
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func crc(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+
+// errCut ends a connection without a word.
+var errCut = errors.New("cut")
