@@ -2,8 +2,10 @@ package uppy
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFailedFilesAreRetried(t *testing.T) {
@@ -80,6 +82,29 @@ func TestCancelledFilesDoNotArrive(t *testing.T) {
 	s.mustHave(map[string][]byte{"wanted.bin": wanted})
 }
 
+func TestFileRemovedAndAddedAgainArrives(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.line.rate.Store(512 << 10)
+	b := visit(t, s, nil)
+	files := map[string][]byte{"film.bin": content(2 << 20)}
+	b.choose(files)
+	b.press(startAll)
+	b.until("it is on its way", func() bool { return b.is("film.bin", "f.progress.bytesUploaded > 0") })
+	eval[bool](b, `(({ id, name, type, data }) => {
+		uppy.removeFile(id);
+		uppy.addFile({ name, type, data });
+		uppy.upload();
+		return true;
+	})(uppy.getFiles()[0])`)
+	s.line.rate.Store(0)
+	b.until("it is done", func() bool { return b.is("film.bin", "f.progress.uploadComplete || f.error") })
+	s.mustHave(files)
+	if n := s.cancelled(); n != 1 {
+		t.Errorf("%d uploads were deleted", n)
+	}
+}
+
 func TestCancelAllStopsEverything(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -142,6 +167,44 @@ func TestReloadedPageGoesOn(t *testing.T) {
 				t.Error("it was sent from its beginning again")
 			}
 		})
+	}
+}
+
+func TestChangedFileIsNoticedAndSentAnew(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.line.rate.Store(512 << 10)
+	b := visit(t, s, nil)
+	before, after := content(2<<20), content(2<<20)
+	after[100]++
+	date := time.Unix(1_700_000_000, 0)
+	path := b.save("film.bin", before)
+	b.date(path, date)
+	b.give(path)
+	b.press(startAll)
+	b.until("it is on its way", func() bool { return b.is("film.bin", "f.progress.bytesUploaded > 500_000") })
+	b.reload(nil)
+	s.line.rate.Store(0)
+	if err := os.WriteFile(path, after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.date(path, date)
+	b.give(path)
+	b.press(startAll)
+	b.until("it has failed", func() bool { return b.is("film.bin", "f.error") })
+	if says := b.says("film.bin"); !strings.Contains(says, "other content") {
+		t.Errorf("it says %q", says)
+	}
+	b.press(retryAll)
+	b.until("it is done", func() bool { return b.is("film.bin", "f.progress.uploadComplete && !f.error") })
+	s.mustHave(map[string][]byte{"film.bin": after})
+}
+
+// date sets when a file was written.
+func (b *tab) date(path string, at time.Time) {
+	b.t.Helper()
+	if err := os.Chtimes(path, at, at); err != nil {
+		b.t.Fatal(err)
 	}
 }
 

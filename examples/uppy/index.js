@@ -52,6 +52,8 @@ export class WsIngest extends BasePlugin {
 
   /** @type {Map<string, Job<M, B>>} by the file's id, in the order they were begun; failed ones stay, to be tried again */
   #jobs = new Map();
+  /** @type {Map<string, Promise<void>>} by the file's id: the server is being told to delete it */
+  #leaving = new Map();
   #planned = false; // to look for the next
 
   /**
@@ -124,7 +126,9 @@ export class WsIngest extends BasePlugin {
   }
 
   /** @param {string} id @returns {Promise<void>} never rejects */
-  #send(id) {
+  async #send(id) {
+    await this.#leaving.get(id); // the same file, removed and added again: else one would end the other
+    if (!this.uppy.getFile(id)) return;
     let job = this.#jobs.get(id);
     if (!job) this.#jobs.set(id, job = new Job(this.uppy, id, () => this.opts, () => this.#plan()));
     job.queue();
@@ -160,8 +164,11 @@ export class WsIngest extends BasePlugin {
   #resumeAll = () => { for (const job of this.#jobs.values()) job.resume(); };
 
   #cancel = (/** @type {{ id: string }} */ file) => {
-    this.#jobs.get(file.id)?.cancel();
+    const gone = this.#jobs.get(file.id)?.cancel();
+    if (!gone) return;
     this.#jobs.delete(file.id);
+    this.#leaving.set(file.id, gone);
+    gone.finally(() => { if (this.#leaving.get(file.id) === gone) this.#leaving.delete(file.id); });
   };
 }
 

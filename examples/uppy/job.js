@@ -10,13 +10,13 @@ import { answerOf, wordsOf } from './answer.js';
 const REPORT_EVERY = 100; // ms; every report has the Dashboard draw the file anew
 
 /**
+ * - `idle`: nobody has asked for it yet, or it failed; queued again, it goes on where it was
  * - `queued`: its turn comes
  * - `running`: it has one of the places that `limit` allows
  * - `paused`: by a person; it has none
- * - `failed`: it can be queued again, and goes on where it was
  * - `done`: the server has it, or it was cancelled
  *
- * @typedef {'queued' | 'running' | 'paused' | 'failed' | 'done'} State
+ * @typedef {'idle' | 'queued' | 'running' | 'paused' | 'done'} State
  */
 
 /**
@@ -25,7 +25,7 @@ const REPORT_EVERY = 100; // ms; every report has the Dashboard draw the file an
  */
 export class Job {
   /** @type {State} */
-  state = 'failed';
+  state = 'idle';
   /** @type {Promise<void>} resolves when it is done, or has failed */
   ended = Promise.resolve();
 
@@ -56,7 +56,7 @@ export class Job {
 
   /** Has it wait for its turn, unless it does so already. A file that is paused goes on waiting for `resume`. */
   queue() {
-    if (this.state !== 'failed') return;
+    if (this.state !== 'idle') return;
     this.ended = new Promise((resolve) => { this.#end = resolve; });
     this.#enter(this.#file()?.isPaused ? 'paused' : 'queued');
   }
@@ -75,6 +75,7 @@ export class Job {
 
   /** Its turn has come. */
   run() {
+    if (!this.#file()) return void this.cancel(); // uppy.clear() says nothing
     this.#enter('running');
     try {
       this.#begin();
@@ -83,19 +84,20 @@ export class Job {
     }
   }
 
-  /** The file is no longer wanted. The server is told to delete what it has. */
-  cancel() {
-    this.#upload?.abort();
+  /** The file is no longer wanted. Resolves when the server was told to delete what it has, or cannot be reached. */
+  async cancel() {
+    const told = this.#upload?.abort();
     this.#over('done');
+    await told;
   }
 
   /** @param {Error} error */
   fail(error) {
-    if (this.state === 'failed' || this.state === 'done') return;
+    if (this.state === 'idle' || this.state === 'done') return;
     this.#upload?.pause();
     const details = wordsOf(error); // Uppy shows them behind the message
     this.#uppy.emit('upload-error', this.#file(), details ? Object.assign(error, { details }) : error, answerOf.error(error));
-    this.#over('failed');
+    this.#over('idle');
   }
 
   #begin() {
@@ -133,7 +135,7 @@ export class Job {
   #follow(upload, now = false) {
     if (upload !== this.#upload || this.state !== 'running') return;
     const file = this.#file();
-    if (!file) return this.cancel(); // uppy.clear() says nothing
+    if (!file) return void this.cancel();
     this.#warn(file, upload);
     if (!now && Date.now() - this.#reported < REPORT_EVERY) return;
     this.#reported = Date.now();
