@@ -142,7 +142,8 @@ export class WsIngest extends BasePlugin {
     this.#planned = true;
     queueMicrotask(() => {
       this.#planned = false;
-      let room = this.opts.limit || (this.opts.limit === 0 ? Infinity : 5);
+      const { limit = 5 } = this.opts;
+      let room = limit || Infinity;
       for (const [id, job] of this.#jobs) {
         if (job.state === 'done') this.#jobs.delete(id);
         if (job.state === 'running') room--;
