@@ -133,13 +133,6 @@ func (s *server) refuse(name string, status, times int) {
 	}
 }
 
-// taken returns how many files the app took.
-func (s *server) taken() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.files)
-}
-
 func (s *server) has(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
