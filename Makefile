@@ -9,7 +9,10 @@
 # Go. They are installed when this runs as root, and asked for otherwise.
 # RUNLEVEL=1 keeps a package from starting a service: the tests start their own.
 # Where they come from elsewhere (not Debian, a virtual environment): PACKAGES=
-PACKAGES ?= python3-websockets python3-tqdm python3-setuptools python3-wheel chromium nginx node-typescript
+PACKAGES ?= python3-websockets python3-tqdm python3-setuptools python3-wheel chromium nginx node-typescript $(NPM)
+
+# Debian's npm is not for a Node.js from elsewhere, which brings its own.
+NPM := $(if $(shell command -v npm 2>/dev/null),,npm)
 
 # The Python which sees those packages; another may come first in PATH.
 export WSINGEST_PYTHON ?= /usr/bin/python3

@@ -53,6 +53,7 @@ async function readBlob(blob, start, end) {
 class BlobReader {
   #blob;
   #start = 0; // of the block
+  /** @type {Uint8Array} */
   #block = new Uint8Array();
   /** @type {{ start: number, bytes: Promise<Uint8Array> } | null} */
   #next = null;

@@ -15,3 +15,13 @@ export { RUNNING, Upload } from './upload.js';
 export { UploadError } from './errors.js';
 export { endpoint } from './protocol.js';
 export { remembered, reopen } from './remember.js';
+
+/**
+ * The types of what Upload takes and tells.
+ *
+ * @typedef {import('./upload.js').Options} Options
+ * @typedef {import('./upload.js').Progress} Progress
+ * @typedef {import('./upload.js').Result} Result
+ * @typedef {import('./upload.js').State} State
+ * @typedef {import('./protocol.js').Response} Response
+ */

@@ -1,0 +1,256 @@
+package uppy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// patience is how long a test waits for what should happen soon, on a machine
+// that has much else to do.
+const patience = time.Minute
+
+// chromium is one Chromium for all tests, each of which has a profile of its own
+// in it.
+var chromium struct {
+	once  sync.Once
+	ctx   context.Context
+	err   error
+	close func()
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if chromium.close != nil {
+		chromium.close()
+	}
+	os.Exit(code)
+}
+
+func startBrowser() {
+	path := findChromium()
+	if path == "" {
+		chromium.err = fmt.Errorf("no Chromium found: install it (apt-get install chromium), the plugin is tested in a real browser")
+		return
+	}
+	dir, err := os.MkdirTemp("", "uppy-chromium-")
+	if err != nil {
+		chromium.err = err
+		return
+	}
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+	}
+	for _, flag := range []string{
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage",
+		// Several tests share the browser, and only one of its tabs is in front.
+		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+	} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, _ = chromedp.NewContext(ctx)
+	chromium.ctx, chromium.err = ctx, chromedp.Do(ctx)
+	chromium.close = func() {
+		chromedp.Cancel(ctx)
+		stop()
+		for range 50 { // its children may still be writing
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+func findChromium() string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// tab is a Dashboard as a person sees it.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// visit opens the page in a fresh profile, and has it show a Dashboard with
+// options for the plugin.
+func visit(t *testing.T, s *server, options map[string]any) *tab {
+	t.Helper()
+	chromium.once.Do(startBrowser)
+	if chromium.err != nil {
+		t.Fatal(chromium.err)
+	}
+	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
+		t.Fatal(err)
+	}
+	b := &tab{t: t}
+	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	t.Cleanup(cancel)
+	b.do(chromedp.EmulateViewport(1000, 960), chromedp.Navigate(s.line.url()))
+	b.begin(options)
+	return b
+}
+
+func (b *tab) reload(options map[string]any) {
+	b.t.Helper()
+	b.do(chromedp.Reload())
+	b.begin(options)
+}
+
+func (b *tab) begin(options map[string]any) {
+	b.t.Helper()
+	text, err := json.Marshal(options)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.until("the page is loaded", func() bool { return eval[bool](b, `typeof begin === "function"`) })
+	eval[bool](b, fmt.Sprintf("begin(%s ?? {}), true", text))
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// eval returns the value of an expression in the page.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+func (b *tab) until(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waited too long until %s\nthe page has: %s", what, eval[string](b, `JSON.stringify(globalThis.uppy?.getFiles().map((f) => [f.name, f.isPaused, f.error, f.progress]))`))
+		}
+	}
+}
+
+// choose gives files to the Dashboard as its file dialog does.
+func (b *tab) choose(files map[string][]byte) {
+	b.t.Helper()
+	var paths []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		paths = append(paths, b.save(name, files[name]))
+	}
+	b.give(paths...)
+}
+
+func (b *tab) save(name string, p []byte) (path string) {
+	b.t.Helper()
+	path = filepath.Join(b.t.TempDir(), name)
+	if err := os.WriteFile(path, p, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return path
+}
+
+func (b *tab) give(paths ...string) {
+	b.t.Helper()
+	before := b.count("true")
+	b.do(chromedp.SetUploadFiles(chromedp.JSPath(`document.querySelector(".uppy-Dashboard-input")`), paths, chromedp.NodeReady))
+	b.until("the files are in the list", func() bool { return b.count("true") == before+len(paths) })
+}
+
+// count returns how many files f fulfil a condition.
+func (b *tab) count(condition string) int {
+	b.t.Helper()
+	return eval[int](b, fmt.Sprintf(`uppy.getFiles().filter((f) => %s).length`, condition))
+}
+
+// is reports whether the file of this name fulfils a condition.
+func (b *tab) is(name, condition string) bool {
+	b.t.Helper()
+	return eval[bool](b, fmt.Sprintf(`uppy.getFiles().some((f) => f.name === %q && Boolean(%s))`, name, condition))
+}
+
+// press clicks a button of the whole Dashboard.
+func (b *tab) press(selector string) {
+	b.t.Helper()
+	b.click(fmt.Sprintf("document.querySelector(%q)", selector))
+}
+
+// pressOn clicks the button of one file that a screen reader calls so.
+func (b *tab) pressOn(name, label string) {
+	b.t.Helper()
+	b.click(fmt.Sprintf("%s.querySelector('button[aria-label=%q]')", item(name), label))
+}
+
+// click waits until an element stands still with nothing over it, as a person
+// would: the Dashboard slides its bars and messages in.
+func (b *tab) click(element string) {
+	b.t.Helper()
+	b.until("there is "+element, func() bool { return eval[bool](b, fmt.Sprintf(free, element)) })
+	b.do(chromedp.Click(chromedp.JSPath(element)))
+}
+
+const free = `(async () => {
+	const box = () => {
+		try {
+			const element = %s, { x, y, width, height } = element.getBoundingClientRect();
+			const hit = document.elementFromPoint(x + width / 2, y + height / 2);
+			return element.contains(hit) && [x, y, width, height].join();
+		} catch { return false } // it is not there yet
+	};
+	const before = box();
+	await new Promise((resolve) => setTimeout(resolve, 50));
+	return before !== false && before === box();
+})()`
+
+// item is where the Dashboard shows a file.
+func item(name string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll(".uppy-Dashboard-Item")].find((e) => e.querySelector(".uppy-Dashboard-Item-name").title === %q)`, name)
+}
+
+// optional makes an expression for an element one that may meet nothing.
+func optional(element string) string {
+	return fmt.Sprintf(`(() => { try { return %s } catch { return null } })()`, element)
+}
+
+// says returns what the Dashboard shows as the error of a file.
+func (b *tab) says(name string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf(`%s?.getAttribute("aria-label") ?? ""`, optional(item(name)+`.querySelector(".uppy-Dashboard-Item-errorDetails")`)))
+}
+
+// Buttons of the Dashboard's status bar.
+const (
+	startAll  = ".uppy-StatusBar-actionBtn--upload"
+	pauseAll  = `.uppy-StatusBar-actionCircleBtn[aria-label=Pause]`
+	resumeAll = `.uppy-StatusBar-actionCircleBtn[aria-label=Resume]`
+	cancelAll = `.uppy-StatusBar-actionCircleBtn[aria-label=Cancel]`
+	retryAll  = ".uppy-StatusBar-actionBtn--retry"
+)
+
+// content returns n bytes that look like nothing else.
+func content(n int) []byte {
+	p := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}).Read(p)
+	return p
+}
