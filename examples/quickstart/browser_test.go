@@ -109,7 +109,7 @@ func visit(t *testing.T, url string) *tab {
 		t.Fatal(err)
 	}
 	go b.watch(chromedp.Console(ctx))
-	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	b.ctx, cancel = context.WithTimeout(ctx, 5*patience)
 	t.Cleanup(cancel)
 	t.Cleanup(func() {
 		b.mu.Lock()
@@ -210,7 +210,12 @@ func (b *tab) arrived(part float64) {
 
 func (b *tab) until(what string, ok func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+	b.within(patience, what, ok)
+}
+
+func (b *tab) within(limit time.Duration, what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("waited too long until %s\nthe page says: %s", what, b.text(".list"))
 		}
