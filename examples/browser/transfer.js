@@ -201,7 +201,7 @@ export class Transfer {
 
   /** @param {Session} session @param {string | undefined} state @param {() => void} got */
   #follow(session, state, got) {
-    if (state) return this.#listener.enter(state === 'delivering' ? 'delivering' : 'verifying');
+    if (state) return this.#tend(state);
     // What was taken back and is sent again gets nobody further: a line that
     // damages everything would go on for ever.
     const { received, durable } = this.#furthest;
@@ -210,6 +210,18 @@ export class Transfer {
     this.received = session.received;
     this.durable = session.durable;
     this.source.release(session.settled);
+    this.#listener.moved();
+  }
+
+  /**
+   * What the server does with an upload that takes no more bytes. It stores it
+   * first, and tells no more positions.
+   *
+   * @param {string} state
+   */
+  #tend(state) {
+    if (state !== 'storing') this.received = this.durable = this.source.size ?? this.received;
+    this.#listener.enter(state === 'delivering' ? 'delivering' : 'verifying');
     this.#listener.moved();
   }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Backoff } from '../backoff.js';
 import { combine, crc32c, encode } from '../crc32c.js';
 import { disconnected, fromServer } from '../errors.js';
+import { bytes, duration, rounded } from '../format.js';
 import { cut } from '../lanes.js';
 import { Ledger } from '../ledger.js';
 import { endpoint, newID, parse } from '../protocol.js';
@@ -116,4 +117,10 @@ test('what the server refuses again and again is given up, what it asks to repea
   assert.throws(() => backoff.after(refusal()), { code: 'internal' });
   for (let i = 0; i < 20; i++) patient.after(refusal({ 'retry-after-ms': 10 }));
   for (const code of ['superseded', 'bad-message']) assert.throws(() => patient.after(refusal({ code })), { code });
+});
+
+test('numbers are as people read them', () => {
+  assert.deepEqual([0, 999, 1000, 999_499, 1_000_000, 99_950_000, 5e15].map(bytes), ['0 B', '999 B', '1 kB', '999 kB', '1.0 MB', '100 MB', '5.0 PB']);
+  assert.deepEqual([0, 59_001, 90_000, 3_600_000, 49 * 3_600_000].map(duration), ['1 s', '1 min', '2 min', '1 h 0 min', '2 days']);
+  assert.equal(rounded('At most 30000000 bytes, not 31 bytes.'), 'At most 30.0 MB, not 31 bytes.');
 });

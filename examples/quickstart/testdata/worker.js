@@ -1,4 +1,5 @@
 // An upload in a worker: it gets a File, and tells what becomes of it.
+import '/wire.js';
 import { Upload } from '/wsingest/wsingest.js';
 
 onmessage = async ({ data: { file, options } }) => {
@@ -8,7 +9,7 @@ onmessage = async ({ data: { file, options } }) => {
     onState: (state) => postMessage({ state, document: typeof document }),
   });
   try {
-    postMessage({ result: await upload.start() });
+    postMessage({ result: await upload.start(), wire });
   } catch (error) {
     postMessage({ error: error.message });
   }
