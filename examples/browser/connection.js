@@ -55,6 +55,9 @@ export class Connection {
     if (signal.aborted) abort();
   }
 
+  /** How many bytes may be on their way. */
+  get window() { return this.#window; }
+
   get opened() { return this.#socket.readyState === WebSocket.OPEN; }
 
   /**

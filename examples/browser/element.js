@@ -71,6 +71,7 @@ export class WSUploadElement extends HTMLElement {
       this.#input.value = ''; // so that choosing the same file again is a change, too
     };
     this.#list.setAttribute('aria-label', 'Uploads');
+    this.#list.setAttribute('role', 'list'); // Safari takes one without bullets for none
     this.#announcer.setAttribute('role', 'status');
     this.#zone.append(icon('cloud'), this.#title, hint, this.#choose, this.#input);
     this.#root.adoptedStyleSheets = [sheet];
@@ -175,9 +176,11 @@ export class WSUploadElement extends HTMLElement {
 
   /** Starts what waits for its turn. */
   #next() {
-    const rows = [...this.#rows];
-    let free = Number(this.getAttribute('concurrency') ?? 3) - rows.filter((row) => row.upload.running).length;
-    for (const { upload } of rows) if (upload.state === 'idle' && free-- > 0) upload.start();
+    const most = Number(this.getAttribute('concurrency') ?? 3), { uploads } = this;
+    for (const upload of uploads) {
+      // Counted anew each time: to start one is a change of state, which leads here.
+      if (upload.state === 'idle' && uploads.filter((u) => u.running).length < most) upload.start();
+    }
   }
 
   /** @param {Row} row */

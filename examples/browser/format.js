@@ -27,3 +27,12 @@ export function duration(ms) {
   const h = Math.floor(m / 60);
   return h < 48 ? `${h} h ${m % 60} min` : `${Math.round(h / 24)} days`;
 }
+
+/**
+ * Makes what a server says of bytes easier to read.
+ *
+ * @param {string} sentence
+ */
+export function rounded(sentence) {
+  return sentence.replace(/\b(\d{4,}) bytes\b/g, (_, n) => bytes(Number(n)));
+}

@@ -5,7 +5,7 @@
  */
 
 import { Chart, Meter } from './chart.js';
-import { bytes, duration } from './format.js';
+import { bytes, duration, rounded } from './format.js';
 import { icon } from './icons.js';
 
 /**
@@ -222,12 +222,12 @@ export class Row {
       case 'uploading': return [some, ...this.#pace(received, length)].join(' · ');
       case 'verifying': return length !== null && received < length ? 'Comparing with what the server has…' : 'Verifying…';
       case 'delivering': return 'Delivering…';
-      case 'waiting': return `${error?.message ?? 'No connection.'} Next attempt in ${duration(retryAt - Date.now())}.`;
+      case 'waiting': return `${rounded(error?.message ?? 'No connection.')} Next attempt in ${duration(retryAt - Date.now())}.`;
       case 'paused': return `Paused · ${some}`;
       case 'aborting': return 'Cancelling…';
       case 'aborted': return 'Cancelled';
       case 'done': return `Uploaded · ${size}`;
-      case 'failed': return error?.message ?? '';
+      case 'failed': return rounded(error?.message ?? '');
     }
   }
 

@@ -65,15 +65,28 @@ export class Session {
     const limit = () => end ?? source.size ?? Infinity;
     source.onmore = () => c.poke();
     for (;;) {
-      await c.until(() => c.position >= limit() || source.ready(c.position));
+      await c.until(() => c.position >= limit() || source.ready(c.position, this.#keep));
       if (c.position >= limit()) break;
       let room = 0;
       await c.until(() => (room = c.allowance(limit() - c.position)) > 0);
       const bytes = await reader.read(c.position, room);
       this.#send(bytes, ledger);
-      if (c.position - this.#checked >= source.checkEvery) this.#check();
+      if (c.position - this.#checked >= this.#every(source)) this.#check();
     }
     if (c.position > this.#checked) this.#check();
+  }
+
+  /**
+   * What a source that keeps what it gave may keep before it gives more: as much
+   * as may be on its way. With nothing on its way there is nothing to wait for.
+   */
+  get #keep() {
+    return this.durable >= this.#connection.position ? Infinity : this.#connection.window;
+  }
+
+  /** @param {import('./source.js').Source} source */
+  #every({ seekable, checkEvery }) {
+    return seekable ? checkEvery : Math.min(checkEvery, this.#connection.window / 4); // it keeps what is not checked
   }
 
   /** @param {Uint8Array} bytes @param {import('./ledger.js').Ledger} ledger */

@@ -16,7 +16,8 @@ import { RecorderSource, StreamSource } from './stream.js';
  * @property {boolean} seekable whether any byte can be read at any time
  * @property {number} checkEvery bytes between two checksums compared on the way
  * @property {() => Reader} reader a new reader, independent of others
- * @property {(position: number) => boolean} ready whether there are bytes at position, or it is known that there will be none
+ * @property {(position: number, keep: number) => boolean} ready whether there are bytes at position, or it is known that there will be none. Of what it gave before it should not keep more than keep
+ * @property {number} held bytes it keeps, to give them again
  * @property {(position: number) => void} release says that nothing below position will be read again
  * @property {() => void} [onmore] called when `ready` may have changed
  * @property {() => Promise<void>} close ends a source nobody will read any more
@@ -92,6 +93,7 @@ class BlobReader {
 export class BlobSource {
   seekable = true;
   checkEvery = CHECK_EVERY;
+  held = 0;
 
   /** @param {Blob} blob */
   constructor(blob) {

@@ -8,7 +8,7 @@
 
 import { UploadError, unreadable } from './errors.js';
 
-const BLOCK = 64 << 10; // smaller pieces are collected in blocks of this size
+const BLOCK = 16 << 10; // smaller pieces are collected in blocks of this size
 
 /** @typedef {{ start: number, length: number, data: Uint8Array | Blob }} Piece */
 
@@ -94,7 +94,7 @@ class RetainingSource {
   onmore = () => {};
   /** @type {UploadError | null} */
   failure = null;
-  held = new Retention();
+  kept = new Retention();
 
   /** @param {number} bound bytes */
   constructor(bound) {
@@ -102,24 +102,26 @@ class RetainingSource {
     this.checkEvery = Math.max(1, Math.min(4 << 20, Math.floor(bound / 4)));
   }
 
+  get held() { return this.kept.held; }
+
   reader() { return this; }
 
   /** @param {number} position @param {number} most */
   async read(position, most) {
-    if (this.failure && position >= this.held.end) throw this.failure;
-    return this.held.read(position, most);
+    if (this.failure && position >= this.kept.end) throw this.failure;
+    return this.kept.read(position, most);
+  }
+
+  /** @param {number} position @param {number} [_keep] */
+  ready(position, _keep) {
+    return position < this.kept.end || this.size !== null || this.failure !== null;
   }
 
   /** @param {number} position */
-  ready(position) {
-    return position < this.held.end || this.size !== null || this.failure !== null;
-  }
-
-  /** @param {number} position */
-  release(position) { this.held.release(position); }
+  release(position) { this.kept.release(position); }
 
   ended() {
-    this.size = this.held.end;
+    this.size = this.kept.end;
     this.onmore();
   }
 
@@ -143,10 +145,11 @@ export class StreamSource extends RetainingSource {
     this.#reader = stream.getReader();
   }
 
-  /** @param {number} position */
-  ready(position) {
+  /** @param {number} position @param {number} [keep] */
+  ready(position, keep = this.bound) {
     if (super.ready(position)) return true;
-    if (!this.#pulling && this.held.held < this.bound) this.#pull();
+    // One piece alone may be larger than the bound.
+    if (!this.#pulling && (keep === Infinity || this.held < Math.min(keep, this.bound))) this.#pull();
     return false;
   }
 
@@ -155,7 +158,7 @@ export class StreamSource extends RetainingSource {
     try {
       const { done, value } = await this.#reader.read();
       if (done) return this.ended();
-      this.held.append(bytesOf(value));
+      this.kept.append(bytesOf(value));
       this.onmore();
     } catch (error) {
       this.failed(`The stream cannot be read any further: ${error instanceof Error ? error.message : error}`, error);
@@ -200,8 +203,8 @@ export class RecorderSource extends RetainingSource {
   /** @param {Blob} data */
   #take(data) {
     if (this.size !== null) return;
-    this.held.append(data);
-    if (this.held.held >= this.bound && this.#recorder.state === 'recording') {
+    this.kept.append(data);
+    if (this.held >= this.bound && this.#recorder.state === 'recording') {
       this.#recorder.pause();
       this.#halted = true;
     }
@@ -211,7 +214,7 @@ export class RecorderSource extends RetainingSource {
   /** @param {number} position */
   release(position) {
     super.release(position);
-    if (!this.#halted || this.held.held > this.bound / 2) return;
+    if (!this.#halted || this.held > this.bound / 2) return;
     this.#halted = false;
     if (this.#recorder.state === 'paused') this.#recorder.resume();
   }

@@ -46,7 +46,7 @@ sheet.replaceSync(`
 .zone .cloud { width: 2.25rem; height: 2.25rem; margin-bottom: .25rem; stroke: var(--_accent); }
 .zone.slim .cloud { width: 1.5rem; height: 1.5rem; margin: 0; }
 .zone .title { margin: 0; font-weight: 550; }
-.zone .hint { margin: 0 0 .875rem; color: var(--_muted); font-size: .875em; }
+.zone .hint { margin: 0 0 .875rem; color: var(--_muted); font-size: .875em; text-wrap: balance; }
 svg.icon { fill: none; stroke: currentColor; stroke-width: 1.75; stroke-linecap: round; stroke-linejoin: round; }
 
 button { font: inherit; font-size: .875em; font-weight: 550; color: inherit; cursor: pointer; }

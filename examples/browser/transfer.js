@@ -47,6 +47,7 @@ export class Transfer {
   #listener;
   #compared = false; // what the server had before was compared with the source
   #proven = false; // the server compared all of it with the source
+  #furthest = { received: 0, durable: 0 }; // positions the server was at, before it took bytes back
   #running = 0; // loops of persist
   /** @type {Set<Connection>} */
   #connections = new Set();
@@ -200,11 +201,27 @@ export class Transfer {
 
   /** @param {Session} session @param {string | undefined} state @param {() => void} got */
   #follow(session, state, got) {
-    if (state) return this.#listener.enter(state === 'delivering' ? 'delivering' : 'verifying');
-    if (session.received > this.received || session.durable > this.durable) got();
+    if (state) return this.#tend(state);
+    // What was taken back and is sent again gets nobody further: a line that
+    // damages everything would go on for ever.
+    const { received, durable } = this.#furthest;
+    if (session.received > received || session.durable > durable) got();
+    this.#furthest = { received: Math.max(received, session.received), durable: Math.max(durable, session.durable) };
     this.received = session.received;
-    this.durable = Math.max(this.durable, session.durable);
+    this.durable = session.durable;
     this.source.release(session.settled);
+    this.#listener.moved();
+  }
+
+  /**
+   * What the server does with an upload that takes no more bytes. It stores it
+   * first, and tells no more positions.
+   *
+   * @param {string} state
+   */
+  #tend(state) {
+    if (state !== 'storing') this.received = this.durable = this.source.size ?? this.received;
+    this.#listener.enter(state === 'delivering' ? 'delivering' : 'verifying');
     this.#listener.moved();
   }
 

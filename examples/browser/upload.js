@@ -37,6 +37,7 @@ export const RUNNING = new Set(/** @type {State[]} */ (['connecting', 'uploading
  * @property {number} received bytes the server has taken in
  * @property {number} durable bytes on its stable storage: they are never sent again
  * @property {number | null} length bytes of the whole file; null as long as it is not known
+ * @property {number} held bytes of a stream or a recording that are kept until they are safe; 0 for a file, which is read again
  *
  * @typedef {object} Result
  * @property {string} id
@@ -113,9 +114,9 @@ export class Upload {
 
   /** @returns {Progress} */
   get progress() {
-    const { size: length } = this.#source;
-    if (this.result) return { received: this.result.length, durable: this.result.length, length: this.result.length };
-    return { received: this.#transfer?.received ?? 0, durable: this.#transfer?.durable ?? 0, length };
+    const { size: length, held } = this.#source;
+    if (this.result) return { received: this.result.length, durable: this.result.length, length: this.result.length, held: 0 };
+    return { received: this.#transfer?.received ?? 0, durable: this.#transfer?.durable ?? 0, length, held };
   }
 
   /** Whether it is busy, or will be by itself. */

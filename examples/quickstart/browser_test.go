@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -26,15 +27,29 @@ var chromium struct {
 }
 
 func startBrowser() {
-	path := findChromium()
-	if path == "" {
-		chromium.err = fmt.Errorf("no Chromium found: install it (apt-get install chromium), the page is tested in a real browser")
-		return
-	}
 	dir, err := os.MkdirTemp("", "quickstart-chromium-")
 	if err != nil {
 		chromium.err = err
 		return
+	}
+	var stop func()
+	chromium.ctx, stop, chromium.err = launch(dir)
+	chromium.close = func() {
+		stop()
+		for range 50 { // its children may still be writing
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// launch starts a Chromium that keeps its profile in dir.
+func launch(dir string) (ctx context.Context, stop func(), err error) {
+	path := findChromium()
+	if path == "" {
+		return nil, func() {}, errors.New("no Chromium found: install it (apt-get install chromium), the page is tested in a real browser")
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -46,19 +61,13 @@ func startBrowser() {
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, _ = chromedp.NewContext(ctx)
-	chromium.ctx, chromium.err = ctx, chromedp.Do(ctx)
-	chromium.close = func() {
+	stop = func() {
 		chromedp.Cancel(ctx)
-		stop()
-		for range 50 { // its children may still be writing
-			if os.RemoveAll(dir) == nil {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		end()
 	}
+	return ctx, stop, chromedp.Do(ctx)
 }
 
 func findChromium() string {
@@ -78,8 +87,10 @@ func closeBrowser() {
 
 // tab is the page as a person sees it.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t       *testing.T
+	ctx     context.Context
+	profile context.Context // of the tab, without a bound in time
+	close   func()
 
 	mu       sync.Mutex
 	problems []string // errors in the page's console
@@ -102,14 +113,31 @@ func visit(t *testing.T, url string) *tab {
 	if chromium.err != nil {
 		t.Fatal(chromium.err)
 	}
+	return visitIn(t, chromium.ctx, url, chromedp.WithNewBrowserContext())
+}
+
+// another opens url in another tab of the same profile.
+func (b *tab) another(url string) *tab {
+	b.t.Helper()
+	return visitIn(b.t, b.profile, url)
+}
+
+func visitIn(t *testing.T, browser context.Context, url string, options ...chromedp.ContextOption) *tab {
+	t.Helper()
 	b := &tab{t: t}
-	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	var cancel context.CancelFunc
+	b.profile, cancel = chromedp.NewContext(browser, options...)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
+	if err := chromedp.Do(b.profile); err != nil { // the tab lives as long as this context
 		t.Fatal(err)
 	}
-	go b.watch(chromedp.Console(ctx))
-	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	b.close = cancel
+	go b.watch(chromedp.Console(b.profile))
+	limit := 5 * patience
+	if long {
+		limit = time.Hour
+	}
+	b.ctx, cancel = context.WithTimeout(b.profile, limit)
 	t.Cleanup(cancel)
 	t.Cleanup(func() {
 		b.mu.Lock()
@@ -172,14 +200,19 @@ func (b *tab) choose(paths ...string) {
 // drop drags files over the page and lets go of them.
 func (b *tab) drop(paths ...string) {
 	b.t.Helper()
-	data := input.DragData{Items: []*input.DragDataItem{}, Files: paths, DragOperationsMask: 1}
 	for _, typ := range []input.DispatchDragEventType{
 		input.DispatchDragEventTypeDragEnter, input.DispatchDragEventTypeDragOver, input.DispatchDragEventTypeDrop,
 	} {
-		p := input.DispatchDragEventParams{Type: typ, X: 300, Y: 250, Data: &data}
-		if _, err := chromedp.Call(b.ctx, input.DispatchDragEvent, p); err != nil {
-			b.t.Fatal(err)
-		}
+		b.drag(typ, paths...)
+	}
+}
+
+func (b *tab) drag(typ input.DispatchDragEventType, paths ...string) {
+	b.t.Helper()
+	data := input.DragData{Items: []*input.DragDataItem{}, Files: paths, DragOperationsMask: 1}
+	p := input.DispatchDragEventParams{Type: typ, X: 300, Y: 250, Data: &data}
+	if _, err := chromedp.Call(b.ctx, input.DispatchDragEvent, p); err != nil {
+		b.t.Fatal(err)
 	}
 }
 
@@ -210,7 +243,12 @@ func (b *tab) arrived(part float64) {
 
 func (b *tab) until(what string, ok func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+	b.within(patience, what, ok)
+}
+
+func (b *tab) within(limit time.Duration, what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("waited too long until %s\nthe page says: %s", what, b.text(".list"))
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -22,6 +23,55 @@ func arithmetic(n int) []byte {
 		p[i] = byte(uint32(i) * 2654435761 >> 13)
 	}
 	return p
+}
+
+// Whatever an Upload is made of arrives, and its states are what happens.
+func TestKindsOfSources(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir())
+	b := visit(t, p.url)
+	const size = 300_000
+	for name, source := range map[string]string{
+		"blob":          `new Blob([all])`,
+		"file":          `new File([all], "another name")`,
+		"bytes":         `streamOf(all.slice(0, 7), all.slice(7))`,
+		"buffers":       `streamOf(all.slice(0, 100_000).buffer, new DataView(all.buffer, 100_000))`,
+		"blobs":         `streamOf(new Blob([all.slice(0, 1)]), new Blob([]), new Blob([all.slice(1)]))`,
+		"small pieces":  `streamOf(...Array.from({length: 300}, (_, i) => all.slice(1000 * i, 1000 * i + 1000)))`,
+		"typed":         `streamOf(new Uint16Array(all.buffer))`,
+		"empty":         `streamOf()`,
+		"nothing":       `new Blob([])`,
+		"not even that": `streamOf("text")`,
+	} {
+		got := ask[struct {
+			States   []string
+			Location string
+			Code     string
+		}](b, fmt.Sprintf(`
+			const all = bytes(0, %d), states = [];
+			const streamOf = (...chunks) => new ReadableStream({pull(c) { chunks.length ? c.enqueue(chunks.shift()) : c.close(); }});
+			const up = new Upload(%s, {url: "/upload/", name: %q, onState: (state) => states.push(state)});
+			const {location} = await up.start().catch(() => ({location: ""}));
+			return {states, location, code: up.error?.code ?? ""}`, size, source, name))
+		got.States = slices.DeleteFunc(got.States, func(s string) bool { return s == "delivering" }) // if it takes long enough to be told
+		want := []string{"connecting", "uploading", "verifying", "done"}
+		if name == "not even that" {
+			want = []string{"connecting", "uploading", "failed"}
+			if got.Code != "stream-failed" {
+				t.Errorf("%s: it failed with %q", name, got.Code)
+			}
+		}
+		if !slices.Equal(got.States, want) {
+			t.Errorf("%s: the states were %q", name, got.States)
+		}
+		switch name {
+		case "not even that":
+		case "empty", "nothing":
+			expectFile(t, p.published(got.Location), nil)
+		default:
+			expectFile(t, p.published(got.Location), arithmetic(size))
+		}
+	}
 }
 
 func TestLanes(t *testing.T) {

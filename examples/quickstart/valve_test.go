@@ -15,6 +15,7 @@ type valve struct {
 	listener net.Listener
 	target   string
 	rate     atomic.Int64 // bytes a second towards the server; 0: as fast as it goes
+	away     atomic.Bool
 
 	mu    sync.Mutex
 	lines []*line
@@ -44,6 +45,10 @@ func (v *valve) accept() {
 		client, err := v.listener.Accept()
 		if err != nil {
 			return
+		}
+		if v.away.Load() {
+			client.Close()
+			continue
 		}
 		v.mu.Lock()
 		target := v.target
@@ -94,6 +99,15 @@ func (l *line) close() {
 
 // cut breaks every connection there is.
 func (v *valve) cut() { v.each((*line).close) }
+
+// dark breaks every connection, and every one that is tried, until it is called
+// with false.
+func (v *valve) dark(on bool) {
+	v.away.Store(on)
+	if on {
+		v.cut()
+	}
+}
 
 // freeze silences every connection there is. Those to come are not concerned.
 func (v *valve) freeze() { v.each(func(l *line) { l.frozen.Store(true) }) }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Backoff } from '../backoff.js';
 import { combine, crc32c, encode } from '../crc32c.js';
+import { disconnected, fromServer } from '../errors.js';
+import { bytes, duration, rounded } from '../format.js';
 import { cut } from '../lanes.js';
 import { Ledger } from '../ledger.js';
 import { endpoint, newID, parse } from '../protocol.js';
@@ -76,4 +79,48 @@ test('a stream is not read beyond its bound until something is safe', async () =
   for (let i = 0; i < 20; i++) { source.ready(position); await settle(); }
   assert.equal(given, 5); // one pull at a time, each asked for
   await assert.rejects(source.read(0, 1), { code: 'stream-failed' });
+});
+
+test('one piece larger than the bound does not stop a stream for ever', async () => {
+  const pieces = [3 << 20, 5].map((n) => new Uint8Array(n));
+  const stream = new ReadableStream({ pull: (c) => { pieces.length ? c.enqueue(pieces.shift()) : c.close(); } }, { highWaterMark: 0 });
+  const source = new StreamSource(stream, 1 << 20);
+  const more = () => new Promise((resolve) => { source.onmore = () => setTimeout(resolve); });
+  assert.equal(source.ready(0, 1 << 20), false);
+  await more();
+  assert.equal(source.held, 3 << 20);
+  assert.equal(source.ready(3 << 20, 1 << 20), false); // all of it may still be on its way
+  assert.equal(source.ready(3 << 20, Infinity), false); // none of it is
+  await more();
+  assert.equal(source.held, (3 << 20) + 5);
+});
+
+test('attempts are further and further apart, at random, and not before the server wants them', () => {
+  const lost = disconnected('lost'), backoff = new Backoff(Infinity), waits = [];
+  for (let i = 0; i < 12; i++) waits.push(backoff.after(lost).wait);
+  waits.forEach((wait, i) => {
+    const most = Math.min(30_000, 500 * 2 ** i);
+    assert.ok(wait >= most / 2 && wait <= most, `attempt ${i} after ${wait} ms`);
+  });
+  assert.equal(new Set(waits).size, waits.length);
+  backoff.reset();
+  assert.ok(backoff.after(lost).wait <= 500);
+  const { wait, least } = backoff.after(disconnected('The server restarts.', 5000));
+  assert.ok(least >= 5000 && least <= 5500 && wait === least);
+  assert.throws(() => new Backoff(100).after(disconnected('restarts', 5000)), { code: 'gave-up' });
+});
+
+test('what the server refuses again and again is given up, what it asks to repeat is not', () => {
+  const refusal = (more) => fromServer({ type: 'error', code: 'internal', detail: 'no', resumable: true, ...more });
+  const backoff = new Backoff(Infinity), patient = new Backoff(Infinity);
+  for (let i = 0; i < 4; i++) backoff.after(refusal());
+  assert.throws(() => backoff.after(refusal()), { code: 'internal' });
+  for (let i = 0; i < 20; i++) patient.after(refusal({ 'retry-after-ms': 10 }));
+  for (const code of ['superseded', 'bad-message']) assert.throws(() => patient.after(refusal({ code })), { code });
+});
+
+test('numbers are as people read them', () => {
+  assert.deepEqual([0, 999, 1000, 999_499, 1_000_000, 99_950_000, 5e15].map(bytes), ['0 B', '999 B', '1 kB', '999 kB', '1.0 MB', '100 MB', '5.0 PB']);
+  assert.deepEqual([0, 59_001, 90_000, 3_600_000, 49 * 3_600_000].map(duration), ['1 s', '1 min', '2 min', '1 h 0 min', '2 days']);
+  assert.equal(rounded('At most 30000000 bytes, not 31 bytes.'), 'At most 30.0 MB, not 31 bytes.');
 });
