@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,7 +78,11 @@ func kill(t *testing.T, browser context.Context) {
 	}
 	for _, process := range info.ProcessInfo {
 		if process.Type == "browser" {
-			if err := syscall.Kill(int(process.ID), syscall.SIGKILL); err != nil {
+			running, err := os.FindProcess(int(process.ID))
+			if err == nil {
+				err = running.Kill()
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			return
