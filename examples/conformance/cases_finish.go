@@ -91,6 +91,7 @@ func completeOther(c *conn) {
 		if !c.eager {
 			c.start, c.cursor = done.Length, done.Length
 		}
+		c.stay(dwell)
 	}
 	c.serve()
 }

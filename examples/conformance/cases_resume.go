@@ -136,6 +136,7 @@ func haveOther(c *conn) {
 	if !c.eager {
 		c.start, c.cursor = other, other
 	}
+	c.stay(dwell) // bytes that do not wait for ready are not to be taken for those behind it
 	c.ready()
 	for c.await(0, func() bool { return c.asked || c.finishing || c.cancelling }) {
 		switch {
@@ -181,7 +182,7 @@ func (c *conn) silent() {
 	began := time.Now()
 	c.drain()
 	if took := time.Since(began); took > 10*shortInterval {
-		c.p.find("silence", "it bore %v of silence, the interval was %v", took.Round(10*time.Millisecond), shortInterval)
+		c.p.wrong("it bore %v of silence, the interval was %v", took.Round(10*time.Millisecond), shortInterval)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
@@ -29,7 +30,7 @@ func waiting() []*Case {
 			}), check: waited},
 		{Name: "close-codes", Must: "Where only a close is seen, with 1001, 1011, 1012 or 1013, it comes back.", Level: Must, Section: "16",
 			size: 600_000, expect: Success, script: closeCodes, check: func(p *play) {
-				if p.act < len(closes) {
+				if p.act > 0 && p.act < len(closes) {
 					p.wrong("it did not come back after a close with %d", closes[p.act-1])
 				}
 			}},
@@ -126,7 +127,8 @@ func backsOff(p *play) {
 	for i := range closed {
 		pauses = append(pauses, p.conns[i+1].began.Sub(p.conns[i].parted).Round(time.Millisecond))
 	}
-	if first, last := pauses[0], pauses[closed-1]; first < 20*time.Millisecond || last < first*3/2 {
+	// A busy machine makes pauses longer than they were meant, never shorter.
+	if first, last := slices.Min(pauses[:closed-1]), pauses[closed-1]; first < 20*time.Millisecond || last < first*3/2 {
 		p.wrong("it waited %v between attempts, expected more each time", pauses)
 	}
 }

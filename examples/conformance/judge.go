@@ -49,11 +49,12 @@ func (p *play) look() {
 		p.wrong("the client never connected; it says %s: %s", p.verdict.Outcome, p.verdict.Said)
 		return
 	}
-	if p.c.check != nil {
+	// The first mistake explains what follows.
+	if len(p.findings) == 0 && p.c.check != nil {
 		p.c.check(p)
 	}
 	if len(p.findings) > 0 || p.skipped != "" {
-		return // the first mistake explains what follows
+		return
 	}
 	delivered := slices.ContainsFunc(p.uploads, func(u *upload) bool { return u.delivered() })
 	switch says := p.verdict.Outcome; {

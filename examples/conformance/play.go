@@ -123,19 +123,33 @@ func (p *play) upload(m *protocol.Open) *upload {
 	return u
 }
 
+// derailing are the rules behind whose breach nothing that follows has a meaning
+// of its own.
+var derailing = []string{"open", "messages", "wait-for-ready", "cursor"}
+
 // find notes that the client broke a rule.
 func (p *play) find(rule, format string, args ...any) {
 	f := Finding{rule, p.round.level(rule), fmt.Sprintf(format, args...)}
-	told := 0
-	for _, other := range p.findings {
-		if other.Rule == rule {
-			told++
+	for _, first := range derailing {
+		if rule != first && p.told(first) > 0 {
+			p.note(nil, "and so: %s: %s", rule, f.Text)
+			return
 		}
 	}
-	if told < mostFindings && !slices.Contains(p.findings, f) {
+	if p.told(rule) < mostFindings && !slices.Contains(p.findings, f) {
 		p.findings = append(p.findings, f)
 		p.note(nil, "WRONG (%s): %s", rule, f.Text)
 	}
+}
+
+// told returns how much was found of a rule.
+func (p *play) told(rule string) (n int) {
+	for _, f := range p.findings {
+		if f.Rule == rule {
+			n++
+		}
+	}
+	return n
 }
 
 // wrong notes that the client did not do what the case is about.
