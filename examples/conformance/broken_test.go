@@ -99,7 +99,7 @@ var faults = map[string]string{
 	"waits without chance":                                    "jitter",
 	"finishes with a wrong length":                            "finish",
 	"finishes with a wrong digest":                            "digest",
-	"takes the end of a connection behind finish for success": "done-lost rejected-lost silence-after-finish goaway-after-finish",
+	"takes the end of a connection behind finish for success": "done-lost rejected-lost silence-after-finish goaway-after-finish finish-missing check-mismatch",
 	"sends what is complete":                                  "done-lost",
 	"believes any done":                                       "complete-other",
 	"gives up when bytes are missing":                         "finish-missing",
@@ -120,7 +120,9 @@ var long = []string{"reads-while-sending", "window-zero", "heartbeats", "slow-de
 func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 	for fault, names := range faults {
 		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
+			if names != "jitter" { // which takes a machine that does nothing else
+				t.Parallel()
+			}
 			want := strings.Fields(names)
 			slices.Sort(want)
 			found := map[string]string{}
@@ -129,6 +131,9 @@ func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 				return slices.Contains(long, c.Name) && !slices.Contains(want, c.Name)
 			})
 			for _, res := range try(t, broken(fault), cases) {
+				if res.Name == "jitter" {
+					t.Log(res.Trace)
+				}
 				for _, f := range res.Findings {
 					found[f.Rule] += res.Name + ": " + f.Text + "\n"
 					why = append(why, res.Name+": "+f.Rule+": "+f.Text)

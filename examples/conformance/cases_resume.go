@@ -63,6 +63,7 @@ func breakOnce(c *conn) {
 
 // breaks cuts the connection as soon as the client knows how far the server is.
 func (c *conn) breaks() {
+	c.byHand = true // or it would be through before
 	c.ping("do you know")
 	c.await(2*time.Second, func() bool { return c.ponged("do you know") })
 	c.broke = true

@@ -118,6 +118,7 @@ const fewestPauses = 8
 // longer.
 func (p *play) jitter(pauses []time.Duration) {
 	n := len(pauses)
+	p.note(nil, "pauses: %v", pauses)
 	if n < fewestPauses {
 		return
 	}

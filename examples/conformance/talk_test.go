@@ -220,7 +220,12 @@ func (c *talk) run() error {
 	if c.done == nil && !c.same() {
 		return &ended{text: "the file has changed", final: true}
 	}
-	if c.done == nil || c.fault == "sends what is complete" {
+	if c.done != nil && c.fault == "sends what is complete" {
+		if err := c.write(websocket.MessageBinary, c.file[:10]); err != nil {
+			return err
+		}
+	}
+	if c.done == nil {
 		if err := c.send(); err != nil {
 			return err
 		}
