@@ -131,9 +131,6 @@ func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 				return slices.Contains(long, c.Name) && !slices.Contains(want, c.Name)
 			})
 			for _, res := range try(t, broken(fault), cases) {
-				if res.Name == "jitter" {
-					t.Log(res.Trace)
-				}
 				for _, f := range res.Findings {
 					found[f.Rule] += res.Name + ": " + f.Text + "\n"
 					why = append(why, res.Name+": "+f.Rule+": "+f.Text)

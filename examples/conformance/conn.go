@@ -30,11 +30,12 @@ type conn struct {
 	w       *wire
 	browser bool // a page: what it cannot see or say is not asked of it
 
-	began  time.Time
-	parted time.Time // when the server ended it, or announced the end, or saw it end
-	dead   bool      // nothing more comes
-	broke  bool      // the script broke it, without a word of when to come back
-	leaves bool      // the script ended it, and said when to come back
+	began   time.Time
+	parted  time.Time // when the server ended it, or announced the end, or saw it end
+	closing bool      // a close was sent
+	dead    bool      // nothing more comes
+	broke   bool      // the script broke it, without a word of when to come back
+	leaves  bool      // the script ended it, and said when to come back
 
 	// How the server behaves; scripts change it.
 	window, chunk int64
@@ -222,7 +223,7 @@ func (c *conn) close(code int, reason string) {
 		c.parted = time.Now()
 	}
 	c.p.note(c, "server closes with %d", code)
-	c.mute = true
+	c.mute, c.closing = true, true
 	c.write(frame{fin: true, op: opClose, payload: append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...)})
 	// What the client is still sending has to be read: a socket closed before
 	// that would take the server's last words back.

@@ -68,10 +68,9 @@ func (p *play) look() {
 func (p *play) result() result {
 	c := p.c
 	r := result{Name: c.Name, Must: c.Must, Level: c.Level, Section: c.Section, Status: passed, Findings: slices.Clone(p.findings)}
-	r.Trace = slices.Clone(p.trace)
 	switch {
 	case len(p.findings) > 0:
-		r.Status = failed
+		r.Status, r.Trace = failed, slices.Clone(p.trace)
 	case p.skipped != "":
 		r.Status, r.Why = notTried, p.skipped
 	}

@@ -44,7 +44,9 @@ func (c *conn) take(f frame) bool {
 			c.code = int(binary.BigEndian.Uint16(f.payload))
 		}
 		c.p.note(c, "client closes with %d", c.code)
-		c.write(frame{fin: true, op: opClose, payload: f.payload[:min(2, len(f.payload))]})
+		if !c.closing { // a second close would be a frame behind the last
+			c.write(frame{fin: true, op: opClose, payload: f.payload[:min(2, len(f.payload))]})
+		}
 		return false
 	case opText, opBinary, opContinuation:
 		if f.op != opContinuation {

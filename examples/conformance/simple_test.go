@@ -43,12 +43,21 @@ type ended struct {
 
 func (e *ended) Error() string { return e.text }
 
+// first is the first pause between two attempts. One that is to be seen as the same
+// each time is long beside what a busy machine adds to it.
+func (s *simple) first() time.Duration {
+	if s.fault == "waits without chance" {
+		return 3 * firstDelay
+	}
+	return firstDelay
+}
+
 // firstDelay is the first pause between two attempts.
 const firstDelay = 250 * time.Millisecond
 
 // upload goes on until the file is there, or it cannot be.
 func (s *simple) upload(ctx context.Context) *verdict {
-	s.id, s.delay = s.newID(), firstDelay
+	s.id, s.delay = s.newID(), s.first()
 	for {
 		err := s.connect(ctx)
 		var end *ended
@@ -88,7 +97,7 @@ func (s *simple) pause(end *ended) time.Duration {
 		return firstDelay/2 + mathrand.N(firstDelay/4)
 	}
 	if end.moved {
-		s.delay = firstDelay
+		s.delay = s.first()
 	}
 	d := s.delay
 	s.delay *= 2
