@@ -76,6 +76,3 @@ func (p *play) result() result {
 	}
 	return r
 }
-
-// counts reports whether a finding fails the client.
-func counts(f Finding, strict bool) bool { return strict || f.Level == Must }

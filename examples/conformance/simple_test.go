@@ -36,7 +36,6 @@ type simple struct {
 type ended struct {
 	text  string
 	final bool
-	anew  bool          // under another id, or not at all
 	after time.Duration // what the server asked for
 	moved bool          // the upload got further
 }
