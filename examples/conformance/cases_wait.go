@@ -128,7 +128,7 @@ func backsOff(p *play) {
 		pauses = append(pauses, p.conns[i+1].began.Sub(p.conns[i].parted).Round(time.Millisecond))
 	}
 	// A busy machine makes pauses longer than they were meant, never shorter.
-	if first, last := slices.Min(pauses[:closed-1]), pauses[closed-1]; first < 20*time.Millisecond || last < first*3/2 {
+	if first, last := slices.Min(pauses[:closed-1]), pauses[closed-1]; first < 20*time.Millisecond || last < 2*first {
 		p.wrong("it waited %v between attempts, expected more each time", pauses)
 	}
 }

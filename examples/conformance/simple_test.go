@@ -93,7 +93,7 @@ func (s *simple) pause(end *ended) time.Duration {
 	case end.after > 0 && s.fault != "ignores retry-after-ms" && s.fault != "ignores Retry-After":
 		return end.after + mathrand.N(end.after/10)
 	case s.fault == "waits as long each time":
-		return firstDelay/2 + mathrand.N(firstDelay/4)
+		return 2*firstDelay + mathrand.N(firstDelay)
 	}
 	if end.moved {
 		s.delay = s.first()
