@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume/client"
 )
 
@@ -141,12 +143,25 @@ func (p *put) open(path string) (*client.Source, error) {
 func (p *put) failed(rep report, err error, remembered bool) int {
 	code := exitCode(err, remembered)
 	rep.Error, rep.Resumable = err.Error(), code == exitResumable
+	var server *protocol.Error
+	if errors.As(err, &server) && server.Response != nil {
+		rep.Status, rep.Body = server.Response.Status, server.Response.Body
+	}
 	if p.cfg.json {
 		p.print(rep)
 	} else if code != exitResumable || len(p.cfg.files) == 1 {
-		p.bar.warn("%v", err)
+		p.bar.warn("%v%s", err, rep.answered())
 	}
 	return code
+}
+
+// answered says what the app said to the file, if it said something.
+func (r report) answered() string {
+	if r.Status == 0 {
+		return ""
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(r.Body), "\n")
+	return ", answered " + strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, line))
 }
 
 // print writes what came of one file to stdout.
@@ -168,10 +183,7 @@ func (p *put) print(rep report) {
 	if rep.Location != "" {
 		fmt.Fprintf(&b, ", stored as %s", rep.Location)
 	}
-	if rep.Status != 0 {
-		line, _, _ := strings.Cut(strings.TrimSpace(rep.Body), "\n")
-		fmt.Fprintf(&b, ", answered %s", strings.TrimSpace(fmt.Sprintf("%d %s", rep.Status, line)))
-	}
+	b.WriteString(rep.answered())
 	if rep.SHA256 != "" {
 		fmt.Fprintf(&b, "\n%s  %s", rep.SHA256, rep.File)
 	}

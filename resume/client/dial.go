@@ -188,6 +188,10 @@ func (c *Client) withConn(ctx context.Context, r *retrier, prepare func(*conn) (
 	handle, run := prepare(conn)
 	conn.serve(handle)
 	err = run()
+	if conn.isDead() && errors.Is(conn.err, ErrProtocol) { // PROTOCOL.md, section 4.1
+		conn.goodbye(websocket.StatusPolicyViolation, "")
+		return err
+	}
 	conn.goodbye(websocket.StatusNormalClosure, "")
 	return err
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// client uploads a file, and says what came of it.
+type client func(ctx context.Context, url string, file []byte, stream bool) *verdict
+
+// broken returns the simple client with a fault; "": none.
+func broken(fault string) client {
+	return func(ctx context.Context, url string, file []byte, stream bool) *verdict {
+		s := &simple{fault: fault, url: url, file: file, stream: stream}
+		return s.upload(ctx)
+	}
+}
+
+// patience is how long a client in a test may take for a case.
+const patience = 12 * time.Second
+
+// try plays cases against a client, side by side.
+func try(t *testing.T, client client, cases []*Case) []result {
+	t.Helper()
+	s := &server{}
+	web := httptest.NewServer(s.handler())
+	t.Cleanup(web.Close)
+	r := newRound(cases)
+	s.add(r)
+	var all sync.WaitGroup
+	for _, p := range r.plays {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			v := client(ctx, "ws"+web.URL[len("http"):]+"/runs/1/"+p.c.Name+"/upload", p.file, p.c.stream)
+			p.mu.Lock()
+			p.verdict = v
+			p.mu.Unlock()
+			p.judge(0)
+		})
+	}
+	all.Wait()
+	return r.results()
+}
+
+func TestClientWithoutFaultPassesEverything(t *testing.T) {
+	t.Parallel()
+	for _, res := range try(t, broken(""), Cases()) {
+		if res.Status != passed {
+			t.Errorf("%s: %s %s %v\n%s", res.Name, res.Status, res.Why, res.Findings, strings.Join(res.Trace, "\n"))
+		}
+	}
+}
+
+// faults are what a client can get wrong, and the cases that say so.
+var faults = map[string]string{
+	"offers no subprotocol":                                   "subprotocol",
+	"does without the subprotocol":                            "no-subprotocol",
+	"gives up over a 503":                                     "unavailable",
+	"ignores Retry-After":                                     "unavailable retry-after unknown-code goaway goaway-after-finish",
+	"says nothing before its bytes":                           "open",
+	"writes a field twice":                                    "messages",
+	"makes short ids":                                         "id",
+	"makes ids of little chance":                              "id",
+	"has one id for all files":                                "id",
+	"does not wait for ready":                                 "wait-for-ready",
+	"forgets files without bytes":                             "empty",
+	"says a wrong length":                                     "length",
+	"chokes on what it does not know":                         "unknown-fields long-message",
+	"passes over unknown types":                               "unknown-type",
+	"reads short messages only":                               "long-message",
+	"always begins at the first byte":                         "cursor",
+	"overruns the window":                                     "window window-shrinks window-zero",
+	"keeps the widest window":                                 "window-shrinks window-zero",
+	"takes a window of 0 for none":                            "window-zero",
+	"takes heartbeats for silence":                            "window-zero heartbeats slow-delivery",
+	"waits for room for a whole chunk":                        "small-window",
+	"never uses the last byte of credit":                      "whole-window",
+	"has a chunk of its own":                                  "chunk",
+	"ignores max-append-size":                                 "max-append-size",
+	"answers no ping":                                         "ping",
+	"reads only when it has nothing to send":                  "reads-while-sending",
+	"says a wrong check":                                      "check",
+	"makes a new id for each connection":                      "same-id",
+	"mixes what the server has with what it sends":            "have-other",
+	"never notices silence":                                   "silence silence-after-finish",
+	"says a length of a stream":                               "stream",
+	"cannot send a stream again":                              "stream-resume",
+	"ignores the delay of goaway":                             "goaway goaway-after-finish",
+	"gives up over a close with 1001":                         "close-codes",
+	"waits as long each time":                                 "back-off",
+	"waits without chance":                                    "jitter",
+	"finishes with a wrong length":                            "finish",
+	"finishes with a wrong digest":                            "digest",
+	"takes the end of a connection behind finish for success": "done-lost rejected-lost silence-after-finish goaway-after-finish finish-missing check-mismatch",
+	"sends what is complete":                                  "done-lost",
+	"believes any done":                                       "complete-other",
+	"gives up when bytes are missing":                         "finish-missing",
+	"opens again after a digest that does not fit":            "digest-mismatch",
+	"gives up over a check":                                   "check-mismatch",
+	"takes rejected for success":                              "rejected rejected-lost",
+	"keeps the app's answer to itself":                        "rejected rejected-lost",
+	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal",
+	"tries again what was refused":                            "forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal not-found bad-id",
+	"takes back what another took over":                       "superseded superseded-close",
+}
+
+// long are the cases that take seconds: they are played where a fault is to show
+// in them, and against the client without fault.
+var long = []string{"reads-while-sending", "window-zero", "heartbeats", "slow-delivery", "silence", "silence-after-finish",
+	"goaway", "goaway-after-finish", "retry-after", "unknown-code", "unavailable", "close-codes", "back-off", "jitter"}
+
+func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
+	for fault, names := range faults {
+		t.Run(fault, func(t *testing.T) {
+			if names != "jitter" { // which takes a machine that does nothing else
+				t.Parallel()
+			}
+			want := strings.Fields(names)
+			slices.Sort(want)
+			found := map[string]string{}
+			var why []string
+			cases := slices.DeleteFunc(Cases(), func(c *Case) bool {
+				return slices.Contains(long, c.Name) && !slices.Contains(want, c.Name)
+			})
+			for _, res := range try(t, broken(fault), cases) {
+				for _, f := range res.Findings {
+					found[f.Rule] += res.Name + ": " + f.Text + "\n"
+					why = append(why, res.Name+": "+f.Rule+": "+f.Text)
+				}
+			}
+			if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
+				t.Errorf("found %v, expected %v\n%s", got, want, strings.Join(why, "\n"))
+			}
+		})
+	}
+}
+
+// Frames are below what a library lets one get wrong.
+func TestFrameThatIsNotMaskedIsSeen(t *testing.T) {
+	t.Parallel()
+	unmasked := func(ctx context.Context, url string, file []byte, stream bool) *verdict {
+		host := strings.Split(url, "/")[2]
+		c, err := net.Dial("tcp", host)
+		if err != nil {
+			return &verdict{Failure, err.Error()}
+		}
+		defer c.Close()
+		path := url[strings.Index(url, host)+len(host):]
+		c.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: wsingest.v1\r\n\r\n"))
+		c.Write([]byte{0x81, 2, '{', '}'})
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		for b := make([]byte, 1<<10); err == nil; {
+			_, err = c.Read(b)
+		}
+		return &verdict{Failure, "closed"}
+	}
+	cases, _ := matching("^frames$")
+	res := try(t, unmasked, cases)[0]
+	if res.Status != failed || res.Findings[0].Rule != "frames" || !strings.Contains(res.Findings[0].Text, "not masked") {
+		t.Errorf("%+v", res)
+	}
+}

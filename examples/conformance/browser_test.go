@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/wsingest/wsingest/examples/browser"
+)
+
+// The loop of README.md, with the client of this repository.
+const inPage = `(async () => {
+  const { Upload } = await import('/wsingest.js');
+  const { report, cases } = await (await fetch(%q, { method: 'POST' })).json();
+  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream }) => {
+    const blob = await (await fetch(content)).blob();
+    const from = stream ? blob.stream() : new File([blob], name + '.bin');
+    const { outcome, said } = await new Upload(from, { url: upload }).start().then(
+      () => ({ outcome: 'success', said: 'done' }),
+      (error) => ({ outcome: 'failure', said: error.message + ' ' + (error.response?.body ?? '') }));
+    await fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
+  }));
+  return await (await fetch(report)).text();
+})()`
+
+func TestBrowserClientPasses(t *testing.T) {
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil && path == "" {
+			path = p
+		}
+	}
+	if path == "" {
+		t.Fatal("no Chromium found: install it (apt-get install chromium), the client is tried in a real browser")
+	}
+	s := &server{}
+	web := httptest.NewServer(s.handler())
+	t.Cleanup(web.Close)
+	files := http.FileServerFS(browser.Modules)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			files.ServeHTTP(w, r)
+			return
+		}
+		fmt.Fprint(w, "<!doctype html><title>conformance</title>")
+	}))
+	t.Cleanup(page.Close)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewExecAllocator(ctx, chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless,
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.Flag("disable-dev-shm-usage", true))
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	if err := chromedp.Do(ctx, chromedp.Navigate(page.URL)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf(inPage, web.URL+"/runs"), chromedp.EvalAwaitPromise))
+	if err != nil {
+		for _, r := range s.rounds {
+			for _, p := range r.plays {
+				if p.mu.Lock(); p.verdict == nil {
+					t.Logf("%s: no verdict\n%q", p.c.Name, p.trace)
+				}
+				p.mu.Unlock()
+			}
+		}
+		t.Fatal(err)
+	}
+	var report struct{ Cases []result }
+	if err := json.Unmarshal([]byte(text), &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Cases) != len(Cases()) {
+		t.Errorf("%d cases in the report, expected %d", len(report.Cases), len(Cases()))
+	}
+	mustPass(t, report.Cases)
+}

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+)
+
+// talk is one connection of the simple client.
+type talk struct {
+	*simple
+	ws    *websocket.Conn
+	ctx   context.Context
+	inbox chan []byte // closed at the end of the connection
+	err   error       // why; read after inbox was closed
+
+	start, cursor, received int64
+	ahead                   int64 // bytes sent before ready
+	window, chunk, widest   int64
+	limits                  protocol.Limits
+	patience                time.Duration
+	heard                   time.Time
+	ready, moved            bool
+	have                    []protocol.Have
+	done                    *message
+}
+
+func (c *talk) read() {
+	defer close(c.inbox)
+	for {
+		_, p, err := c.ws.Read(context.Background())
+		if err != nil {
+			c.err = err
+			return
+		}
+		c.inbox <- p
+	}
+}
+
+// hear takes in a message; with wait it waits for one.
+func (c *talk) hear(wait bool) (heard bool, err error) {
+	if c.fault == "reads only when it has nothing to send" {
+		if !wait {
+			return false, nil
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, c.patience)
+		defer cancel()
+		_, p, err := c.ws.Read(ctx)
+		if err != nil {
+			return false, c.closed(err)
+		}
+		return true, c.take(p)
+	}
+	var silence <-chan time.Time
+	if wait {
+		timer := time.NewTimer(time.Until(c.heard.Add(c.patience)))
+		defer timer.Stop()
+		silence = timer.C
+	} else {
+		now := make(chan time.Time)
+		close(now)
+		select {
+		case p, ok := <-c.inbox:
+			if !ok {
+				return false, c.closed(c.err)
+			}
+			return true, c.take(p)
+		default:
+			return false, nil
+		}
+	}
+	select {
+	case p, ok := <-c.inbox:
+		if !ok {
+			return false, c.closed(c.err)
+		}
+		return true, c.take(p)
+	case <-silence:
+		return false, &ended{text: "silence", moved: c.moved}
+	case <-c.ctx.Done():
+		return false, &ended{text: "out of patience", final: true}
+	}
+}
+
+// closed is what a close without a message means.
+func (c *talk) closed(err error) error {
+	end := &ended{text: err.Error(), moved: c.moved}
+	switch code := websocket.CloseStatus(err); code {
+	case 1008, 1009:
+		end.final = true
+	case 4409:
+		end.final = c.fault != "takes back what another took over"
+	case 1001:
+		end.final = c.fault == "gives up over a close with 1001"
+	}
+	return end
+}
+
+func (c *talk) say(m protocol.Message) error {
+	return c.write(websocket.MessageText, protocol.Encode(m))
+}
+
+func (c *talk) write(typ websocket.MessageType, p []byte) error {
+	if err := c.ws.Write(c.ctx, typ, p); err != nil {
+		for c.fault != "reads only when it has nothing to send" { // the server's last words
+			if _, err := c.hear(true); err != nil {
+				return err
+			}
+		}
+		return c.closed(err)
+	}
+	return nil
+}
+
+func (c *talk) take(p []byte) error {
+	var m message
+	if c.fault == "chokes on what it does not know" {
+		if err := known(p); err != nil {
+			return &ended{text: err.Error(), final: true}
+		}
+	}
+	if err := json.Unmarshal(p, &m); err != nil {
+		return &ended{text: err.Error(), final: true}
+	}
+	if c.fault != "takes heartbeats for silence" || m.Type != "ack" || m.Received > c.received {
+		c.heard = time.Now()
+	}
+	switch m.Type {
+	case "ready":
+		c.begin(&m)
+	case "ack":
+		if c.ready && m.State == "" && m.ID == c.id {
+			c.moved = c.moved || m.Received > c.received
+			c.received, c.window, c.chunk = m.Received, m.Window, m.Chunk
+			c.widest = max(c.widest, m.Window)
+		}
+	case "done":
+		c.done = &m
+	case "goaway":
+		end := &ended{text: "the server goes", moved: c.moved}
+		if c.fault != "ignores the delay of goaway" {
+			end.after = time.Duration(m.RetryAfter) * time.Millisecond
+		}
+		return end
+	case "error":
+		return c.failed(&m)
+	default:
+		if c.fault != "passes over unknown types" {
+			c.ws.Close(websocket.StatusPolicyViolation, "")
+			return &ended{text: "unknown type " + m.Type, final: true}
+		}
+	}
+	return nil
+}
+
+func (c *talk) begin(m *message) {
+	c.ready = true
+	c.start, c.cursor, c.received = m.Cursor, m.Cursor+c.ahead, m.Cursor
+	c.window, c.chunk, c.widest, c.limits = m.Window, m.Chunk, max(m.Window, c.widest), m.Limits
+	if c.fault != "never notices silence" {
+		c.patience = 2 * time.Duration(m.Keepalive.IntervalMS) * time.Millisecond
+	}
+	c.done, c.have = nil, m.Have
+	if m.Complete {
+		c.done = &message{Type: "complete"}
+	}
+}
+
+func (c *talk) failed(m *message) error {
+	end := &ended{text: m.Detail, final: !m.Resumable, moved: c.moved, after: time.Duration(m.RetryAfter) * time.Millisecond}
+	if m.Response != nil {
+		end.text += " " + m.Response.Body
+	}
+	switch m.Code {
+	case protocol.Rejected:
+		if c.fault == "takes rejected for success" {
+			c.done = m
+			return nil
+		}
+		if c.fault == "keeps the app's answer to itself" {
+			end.text = m.Detail
+		}
+		return end
+	case protocol.Superseded:
+		end.final = c.fault != "takes back what another took over"
+		return end
+	case protocol.InconsistentLength, protocol.BadMessage:
+		end.final = true
+	case protocol.MismatchingOffset:
+		end.final = c.fault == "gives up when bytes are missing"
+	case protocol.DigestMismatch:
+		if m.Offset != nil && c.fault == "gives up over a check" {
+			end.final = true
+		} else if m.Offset == nil && c.fault == "opens again after a digest that does not fit" {
+			end.final = false
+			return end
+		}
+	}
+	if end.final && c.fault == "tries again what was refused" && m.Code != protocol.DigestMismatch {
+		end.final = false
+	}
+	return end
+}
+
+// run uploads, on one connection.
+func (c *talk) run() error {
+	c.heard = time.Now()
+	if err := c.open(); err != nil {
+		return err
+	}
+	for !c.ready {
+		if _, err := c.hear(true); err != nil {
+			return err
+		}
+	}
+	if c.done == nil && !c.same() {
+		return &ended{text: "the file has changed", final: true}
+	}
+	if c.done != nil && c.fault == "sends what is complete" {
+		if err := c.write(websocket.MessageBinary, c.file[:10]); err != nil {
+			return err
+		}
+	}
+	if c.done == nil {
+		if err := c.send(); err != nil {
+			return err
+		}
+	}
+	for c.done == nil || c.done.Type == "complete" {
+		if _, err := c.hear(true); err != nil {
+			return err
+		}
+	}
+	if d := c.done.Digest; d != nil && *d.CRC32C != crc(c.file) && c.fault != "believes any done" {
+		return &ended{text: "the server has another file", final: true}
+	}
+	c.ws.Close(websocket.StatusNormalClosure, "")
+	return nil
+}
+
+// same reports whether what the server has is of this file.
+func (c *talk) same() bool {
+	if c.fault == "mixes what the server has with what it sends" {
+		return true
+	}
+	for _, h := range c.have {
+		if *h.Range.End > int64(len(c.file)) || crc(c.file[h.Range.Start:*h.Range.End]) != h.CRC32C {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *talk) open() error {
+	length := int64(len(c.file))
+	m := &protocol.Open{ID: c.id, Name: "file.bin", Length: &length}
+	if c.stream && c.fault != "says a length of a stream" {
+		m.Length = nil
+	}
+	if c.fault == "says a wrong length" && m.Length != nil {
+		length++
+	}
+	switch c.fault {
+	case "says nothing before its bytes":
+		return c.write(websocket.MessageBinary, c.file[:min(10, len(c.file))])
+	case "writes a field twice":
+		p := protocol.Encode(m)
+		return c.write(websocket.MessageText, append([]byte(`{"name":"a","name":"b",`), p[1:]...))
+	}
+	if err := c.say(m); err != nil || c.fault != "does not wait for ready" || c.impatient {
+		return err
+	}
+	c.impatient, c.ahead = true, int64(min(10, len(c.file)))
+	return c.write(websocket.MessageBinary, c.file[:c.ahead])
+}
+
+func (c *talk) send() error {
+	if c.fault == "always begins at the first byte" && !c.stream {
+		c.cursor = 0
+	}
+	for c.cursor < int64(len(c.file)) {
+		n := c.may()
+		for n == 0 {
+			if _, err := c.hear(true); err != nil {
+				return err
+			}
+			n = c.may()
+		}
+		at := c.cursor
+		c.cursor += n
+		if err := c.write(websocket.MessageBinary, c.file[at:c.cursor]); err != nil {
+			return err
+		}
+		for more := true; more; {
+			var err error
+			if more, err = c.hear(false); err != nil {
+				return err
+			}
+		}
+	}
+	return c.finish()
+}
+
+// may returns how many bytes may go out now.
+func (c *talk) may() int64 {
+	left := int64(len(c.file)) - c.cursor
+	window, chunk := c.window, c.chunk
+	switch c.fault {
+	case "overruns the window":
+		window += 1 << 20
+	case "keeps the widest window":
+		window = c.widest
+	case "takes a window of 0 for none":
+		if window == 0 {
+			window = 1 << 30
+		}
+	case "has a chunk of its own":
+		chunk = 100_000
+	}
+	most := c.limits.MaxAppendSize
+	if most > 0 && c.fault != "ignores max-append-size" {
+		chunk = min(chunk, most)
+	}
+	credit := c.received + window - c.cursor
+	want := min(chunk, left)
+	switch {
+	case c.fault == "never uses the last byte of credit" && credit == want && want == left:
+		return 0
+	case credit >= want:
+		return want
+	case c.fault == "waits for room for a whole chunk":
+		return 0
+	case c.cursor == c.received:
+		return max(credit, 0)
+	}
+	return 0
+}
+
+func (c *talk) finish() error {
+	if c.cursor > c.start {
+		sum := crc(c.file[c.start:])
+		if c.fault == "says a wrong check" {
+			sum++
+		}
+		if err := c.say(&protocol.Check{Offset: c.cursor, CRC32C: sum}); err != nil {
+			return err
+		}
+	}
+	if len(c.file) == 0 && c.fault == "forgets files without bytes" {
+		return &ended{text: "nothing to send", final: true}
+	}
+	length, sum := int64(len(c.file)), crc(c.file)
+	m := &protocol.Finish{Length: &length, Digest: &protocol.Digest{CRC32C: &sum}}
+	switch c.fault {
+	case "finishes with a wrong length":
+		length++
+	case "finishes with a wrong digest":
+		sum++
+	case "mixes what the server has with what it sends":
+		m.Digest = nil
+	}
+	c.finished = true
+	return c.say(m)
+}
