@@ -21,11 +21,7 @@ import (
 // A file that is many times larger than what the page may need. Not beside the
 // other tests: their pages would be measured as well.
 func TestLargeFileNeedsLittleMemory(t *testing.T) {
-	const most = 150 << 20
-	size := int64(512 << 20)
-	if testing.Short() { // under the race detector
-		size = 192 << 20
-	}
+	const size, most = 512 << 20, 150 << 20
 	path, want := largeFile(t, size)
 	p := start(t, t.TempDir())
 	b := visit(t, p.url)
@@ -37,7 +33,7 @@ func TestLargeFileNeedsLittleMemory(t *testing.T) {
 	})
 	t.Logf("%d MiB: the page's heap and buffers had at most %d MiB, its process %d MiB", size>>20, heap>>20, private>>20)
 	if heap > most || private > most {
-		t.Errorf("the page needed more than %d MiB", int64(most)>>20)
+		t.Errorf("the page needed more than %d MiB", most>>20)
 	}
 	if runtime.GOOS == "linux" && private == 0 {
 		t.Error("no renderer process was found to measure")
