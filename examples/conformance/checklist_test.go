@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -48,9 +49,14 @@ func TestEachCaseHasANameOfItsOwnAndIsBroken(t *testing.T) {
 			t.Errorf("no client of the tests fails %s", c.Name)
 		}
 	}
-	for _, name := range slices.Concat(broken, elsewhere, long) {
+	for _, name := range slices.Concat(broken, elsewhere, long, breaking) {
 		if !seen[name] {
 			t.Errorf("no case is called %s", name)
+		}
+	}
+	for _, fault := range slices.Concat(few, slices.Collect(maps.Keys(timed))) {
+		if faults[fault] == "" {
+			t.Errorf("no fault is called %q", fault)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type conn struct {
 
 	began   time.Time
 	parted  time.Time // when the server ended it, or announced the end, or saw it end
+	over    time.Time // when the client was seen to have ended it, too
 	closing bool      // a close was sent
 	dead    bool      // nothing more comes
 	broke   bool      // the script broke it, without a word of when to come back
@@ -126,7 +127,7 @@ func (c *conn) ended() {
 	if c.w.wrong != nil {
 		c.p.find("frames", "%v", c.w.wrong)
 	}
-	c.dead = true
+	c.dead, c.over = true, time.Now()
 	c.w.close()
 	c.p.note(c, "the connection is over")
 }

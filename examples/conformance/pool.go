@@ -124,7 +124,7 @@ func (p *play) jitter(pauses []time.Duration) {
 	}
 	shortest, alike := pauses[1], 0
 	for _, d := range pauses {
-		if d < shortest+shortest/7 {
+		if d < shortest+shortest/8 {
 			alike++
 		}
 	}

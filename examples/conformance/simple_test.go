@@ -43,16 +43,19 @@ type ended struct {
 func (e *ended) Error() string { return e.text }
 
 // first is the first pause between two attempts. One that is to be seen as the same
-// each time is long beside what a busy machine adds to it.
+// each time is long beside what a busy machine adds to it: to be missed, more than
+// a quarter of the pauses would have to be late by 300 ms.
 func (s *simple) first() time.Duration {
 	if s.fault == "waits without chance" {
-		return 3 * firstDelay
+		return 5 * firstDelay
 	}
 	return firstDelay
 }
 
-// firstDelay is the first pause between two attempts.
-const firstDelay = 250 * time.Millisecond
+// firstDelay is the first pause between two attempts. The fourth is more than twice
+// as long as the shortest of those before, even if a busy machine makes each of
+// them longer by 250 ms.
+const firstDelay = 500 * time.Millisecond
 
 // upload goes on until the file is there, or it cannot be.
 func (s *simple) upload(ctx context.Context) *verdict {
@@ -90,10 +93,12 @@ func (s *simple) upload(ctx context.Context) *verdict {
 
 func (s *simple) pause(end *ended) time.Duration {
 	switch {
-	case end.after > 0 && s.fault != "ignores retry-after-ms" && s.fault != "ignores Retry-After":
+	case s.fault == "ignores Retry-After", s.fault == "ignores the delay of goaway" && end.after == 0:
+		return firstDelay / 4 // the server asks for 900 ms and more: too early, however busy the machine
+	case end.after > 0:
 		return end.after + mathrand.N(end.after/10)
 	case s.fault == "waits as long each time":
-		return 2*firstDelay + mathrand.N(firstDelay)
+		return 3*firstDelay + mathrand.N(firstDelay/2) // twice that is never reached by what a machine adds
 	}
 	if end.moved {
 		s.delay = s.first()

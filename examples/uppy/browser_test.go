@@ -3,6 +3,7 @@ package uppy
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +32,12 @@ var chromium struct {
 	close func()
 }
 
+// abreast is how many tests run at a time: what they do is mostly to wait.
+const abreast = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(abreast))
 	code := m.Run()
 	if chromium.close != nil {
 		chromium.close()
@@ -89,9 +96,8 @@ type tab struct {
 	ctx context.Context
 }
 
-// visit opens the page in a fresh profile, and has it show a Dashboard with
-// options for the plugin.
-func visit(t *testing.T, s *server, options map[string]any) *tab {
+// open opens a tab in a fresh profile.
+func open(t *testing.T) *tab {
 	t.Helper()
 	chromium.once.Do(startBrowser)
 	if chromium.err != nil {
@@ -105,6 +111,13 @@ func visit(t *testing.T, s *server, options map[string]any) *tab {
 	b := &tab{t: t}
 	b.ctx, cancel = context.WithTimeout(ctx, 2*patience)
 	t.Cleanup(cancel)
+	return b
+}
+
+// visit opens the page, and has it show a Dashboard with options for the plugin.
+func visit(t *testing.T, s *server, options map[string]any) *tab {
+	t.Helper()
+	b := open(t)
 	b.do(chromedp.EmulateViewport(1000, 960), chromedp.Navigate(s.line.url()))
 	b.begin(options)
 	return b

@@ -100,6 +100,7 @@ func TestTypes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the compiler takes long, and is the same under the race detector")
 	}
+	t.Parallel()
 	run(t, "npm", "run", "--silent", "check")
 }
 

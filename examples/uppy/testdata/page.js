@@ -21,6 +21,8 @@ globalThis.send = async (url, file, options = {}) => {
   const id = uppy.addFile({ name: file.name, type: file.type, data: file });
   await uppy.upload();
   const { error = null, response = null, uploadURL = null } = uppy.getFile(id);
-  uppy.destroy();
+  // A file that failed stays as it is: to be removed, it would be opened again and
+  // deleted on the server.
+  if (!error) uppy.destroy();
   return { error, response, uploadURL };
 };
