@@ -107,11 +107,15 @@ func parseFlags() (c config, err error) {
 	}
 	c.size = *size << 20
 	if c.out == "" && *rows == "" && !*small && !c.json {
-		c.out = "."
+		c.out = here
 	}
 	c.rows, err = regexp.Compile(*rows)
 	return c, err
 }
+
+// here is where a full run puts its results, and project has the README.md that
+// shows the most important of them.
+const here, project = ".", "../.."
 
 func (c config) stopped() bool { return c.ctx.Err() != nil }
 
@@ -156,6 +160,9 @@ func (c config) run() (err error) {
 	}
 	if c.out != "" {
 		err = errors.Join(err, r.write(c.out))
+	}
+	if c.out == here {
+		err = errors.Join(err, replaceIn(project, r.summary()))
 	}
 	return errors.Join(err, r.failed())
 }

@@ -39,19 +39,21 @@ func between(page, text []byte) ([]byte, error) {
 
 // write puts the tables into dir's README.md, and the picture beside it.
 func (r *report) write(dir string) error {
+	picture := r.picture()
+	if err := replaceIn(dir, r.section(picture != nil)); err != nil || picture == nil {
+		return err
+	}
+	return os.WriteFile(pictureIn(dir), picture, 0o644)
+}
+
+// replaceIn replaces what stands between the marks in dir's README.md.
+func replaceIn(dir string, text []byte) error {
 	page, err := os.ReadFile(readmeIn(dir))
 	if err != nil {
 		return err
 	}
-	picture := r.picture()
-	page, err = between(page, r.section(picture != nil))
-	if err != nil {
+	if page, err = between(page, text); err != nil {
 		return err
-	}
-	if picture != nil {
-		if err := os.WriteFile(pictureIn(dir), picture, 0o644); err != nil {
-			return err
-		}
 	}
 	return os.WriteFile(readmeIn(dir), page, 0o644)
 }

@@ -71,3 +71,20 @@ func TestAReportIsWrittenIntoThisREADME(t *testing.T) {
 		t.Errorf("the picture: %v", err)
 	}
 }
+
+// The README.md of the project has a place for the summary, which says of each
+// row whether it was synced.
+func TestTheProjectHasAPlaceForTheSummary(t *testing.T) {
+	if err := writable(project); err != nil {
+		t.Fatal(err)
+	}
+	r := &report{Size: 1 << 30, Loopback: []*result{
+		{Key: rawRow, Name: "raw", Samples: []sample{{Rate: 100, CPU: 0.5}}},
+		{Key: fullRow, Name: "wsingest", Samples: []sample{{Rate: 210, CPU: 0.25}}},
+	}}
+	for _, want := range []string{"| raw | 100 | 0.50 | no |", "| wsingest | 210 | 0.25 | yes |"} {
+		if !bytes.Contains(r.summary(), []byte(want)) {
+			t.Errorf("the summary lacks %q:\n%s", want, r.summary())
+		}
+	}
+}

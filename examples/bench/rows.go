@@ -45,6 +45,7 @@ const (
 	lanesRow   = "lanes"
 	shaRow     = "sha256"
 	debugRow   = "debug"
+	caddyRow   = "caddy"
 	loadRow    = "load"
 
 	smallOursRow   = "small"
@@ -69,7 +70,7 @@ var rows = []row{
 	{key: shaRow, name: "wsingest, SHA-256", serve: serveOurs(usual), send: sendFull(false, "sha-256")},
 	{key: "tls", name: "wsingest, TLS", serve: serveOurs(encrypted), send: sendFull(true, "")},
 	{key: debugRow, name: "wsingest, log at DEBUG", serve: serveOurs(verbose), send: sendFull(false, "")},
-	{key: "caddy", name: "wsingest in Caddy", serve: serveCaddy, send: sendFull(false, ""), caddy: true},
+	{key: caddyRow, name: "wsingest in Caddy", serve: serveCaddy, send: sendFull(false, ""), caddy: true},
 	{key: "caddy-proxy", name: "wsingest behind Caddy's reverse_proxy", serve: serveBehindCaddy(serveOurs(usual)), send: sendFull(false, ""), caddy: true},
 	{key: "caddy-put", name: "PUT behind Caddy's reverse_proxy", serve: serveBehindCaddy(servePut), send: sendPut, caddy: true},
 	{key: "caddy-tusd", name: "tusd 2.9.1 behind Caddy's reverse_proxy", serve: serveBehindCaddy(serveTus), send: sendTus(1 << 62), caddy: true},

@@ -158,10 +158,18 @@ export class Upload {
     this.#enter('paused');
   }
 
-  /** Stops for good, and has the server delete what it has. Resolves when it has, or cannot be reached. */
+  /**
+   * Stops for good, and has the server delete what it has. Resolves when it has, or cannot be reached.
+   * What another tab or program has taken over is that one's to delete: it is left alone.
+   */
   async abort() {
     if (['done', 'aborting', 'aborted'].includes(this.state)) return;
     this.#run.abort();
+    if (this.state === 'failed' && this.error?.code === 'superseded') {
+      await this.#source.close();
+      this.#enter('aborted');
+      return;
+    }
     this.#enter('aborting');
     const said = await this.#transfer?.cancel();
     if (said && !said.cancelled) { // it was too late

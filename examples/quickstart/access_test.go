@@ -13,7 +13,7 @@ import (
 
 func TestKeyboardIsEnough(t *testing.T) {
 	t.Parallel()
-	_, _, b := visitAt(t, 1<<20)
+	_, _, b := visitAt(t, 256<<10)
 	focused := func() string {
 		return eval[string](b, `(e => e?.getAttribute("aria-label") ?? e?.textContent ?? "nothing")(`+shadow+`.activeElement)`)
 	}
@@ -49,7 +49,7 @@ func TestKeyboardIsEnough(t *testing.T) {
 // What a screen reader is given of the page, and what it is told while an upload goes on.
 func TestScreenReaderIsTold(t *testing.T) {
 	t.Parallel()
-	p, v, b := visitAt(t, 1<<20)
+	p, v, b := visitAt(t, 256<<10)
 	eval[bool](b, `globalThis.told = [], new MutationObserver(() => told.push(`+shadow+`.querySelector("[role=status]").textContent))
 		.observe(`+shadow+`.querySelector("[role=status]"), {childList: true, characterData: true, subtree: true}), true`)
 	want := content(4 << 20)

@@ -274,6 +274,31 @@ func TestNewestTabGoesOn(t *testing.T) {
 	}
 }
 
+// Whoever clears the list of a tab whose upload another one has taken over does
+// not delete it under that one's hands.
+func TestWhatAnotherTabHasTakenOverIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	p, v, old := visitAt(t, slow)
+	want := content(16 << 20)
+	path := file(t, "film.bin", want)
+	old.choose(path)
+	old.arrived(0.2)
+	newest := old.another(v.url())
+	newest.choose(path)
+	old.await("failed")
+	newest.arrived(0.4)
+	eval[bool](old, `document.querySelector("ws-upload").uploads[0].abort(), true`)
+	old.until("it is over in the older tab", func() bool {
+		return eval[bool](old, `document.querySelector("ws-upload").uploads[0]?.state !== "aborting"`)
+	})
+	v.rate.Store(0)
+	newest.await("done")
+	expectFile(t, p.published("film.bin"), want)
+	if n := len(p.resumes()); n != 1 {
+		t.Errorf("the upload was opened again %d times, expected once: by the newest tab", n)
+	}
+}
+
 // serveWith serves the page over an engine with options of the test's own, and
 // returns its address and where finished files are.
 func serveWith(t *testing.T, o middleware.Options, more ...func(*http.ServeMux)) (addr, files string) {
