@@ -17,8 +17,8 @@ func (py library) upload(t *testing.T, s *strict, size int, code int) {
 	t.Helper()
 	path, data := makeFile(t, size)
 	py.start(t, nil, "-m", "wsingest", "--state-dir", "", path, s.url()).exits(t, code)
-	if code == exitOK && crc(s.content) != crc(data) {
-		t.Errorf("%d bytes came, not those of the file", len(s.content))
+	if code == exitOK && crc(s.taken()) != crc(data) {
+		t.Errorf("%d bytes came, not those of the file", s.received())
 	}
 }
 
@@ -162,8 +162,8 @@ func plainLoopGetsOn(t *testing.T, py library) {
 		return nil
 	}
 	py.start(t, nil, "plain.py", path, s.url()).exits(t, exitOK)
-	if crc(s.content) != crc(data) {
-		t.Errorf("%d bytes came, not those of the file", len(s.content))
+	if crc(s.taken()) != crc(data) {
+		t.Errorf("%d bytes came, not those of the file", s.received())
 	}
 	if w := s.waited(3); w < 1200*time.Millisecond {
 		t.Errorf("it connected again after %v, it was asked to wait for 1.2 s", w)

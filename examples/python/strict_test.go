@@ -30,7 +30,7 @@ type strict struct {
 	// connection.
 	script func(c *strictConn) error
 
-	mu      sync.Mutex
+	mu      sync.Mutex // a connection may still be ending when the next one begins
 	content []byte
 	tries   []time.Time // of connecting
 }
@@ -123,14 +123,27 @@ func (c *strictConn) say(m protocol.Message) error {
 	return c.ws.Write(context.Background(), websocket.MessageText, protocol.Encode(m))
 }
 
-func (c *strictConn) received() int64 { return int64(len(c.content)) }
+func (s *strict) received() int64 { return int64(len(s.taken())) }
+
+// taken returns the content so far.
+func (s *strict) taken() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.content
+}
+
+func (s *strict) add(p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.content = append(s.content, p...)
+}
 
 func (c *strictConn) ready() error {
 	at := c.received()
 	c.edge = at + c.window
 	have := []protocol.Have{}
 	if at > 0 {
-		have = append(have, protocol.Have{Range: protocol.Range{End: &at}, CRC32C: protocol.CRC32C(crc(c.content))})
+		have = append(have, protocol.Have{Range: protocol.Range{End: &at}, CRC32C: protocol.CRC32C(crc(c.taken()))})
 	}
 	return c.say(&protocol.Ready{
 		ID: c.id, Offset: at, Received: at, Cursor: at, Have: have, Window: c.window, Chunk: c.chunk,
@@ -148,7 +161,7 @@ func (c *strictConn) take(p []byte) error {
 	if c.id == "" {
 		c.t.Error("bytes came before the upload was opened")
 	}
-	c.content = append(c.content, p...)
+	c.add(p)
 	if c.plain >= 0 {
 		if err := c.script(c); err != nil {
 			return err
@@ -181,7 +194,7 @@ func (c *strictConn) told(text []byte) error {
 		c.id = m.ID
 		return c.ready()
 	case *protocol.Finish:
-		if m.Digest == nil || m.Digest.CRC32C == nil || uint32(*m.Digest.CRC32C) != crc(c.content) {
+		if m.Digest == nil || m.Digest.CRC32C == nil || uint32(*m.Digest.CRC32C) != crc(c.taken()) {
 			c.t.Error("finish came without the CRC-32C of what was sent")
 		}
 		return c.done()
@@ -191,7 +204,7 @@ func (c *strictConn) told(text []byte) error {
 }
 
 func (c *strictConn) done() error {
-	sum := protocol.CRC32C(crc(c.content))
+	sum := protocol.CRC32C(crc(c.taken()))
 	c.say(&protocol.Done{ID: c.id, Length: c.received(), Digest: &protocol.Digest{CRC32C: &sum}})
 	return c.ws.Close(websocket.StatusNormalClosure, "")
 }
