@@ -37,10 +37,17 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # they live through says something only where nothing else runs. make test
 # prints who lived through what.
 ALONE := ./middleware/internal/situations
-OTHERS = $$($(GO) list ./... | grep -v '/situations$$')
+
+# A browser takes a whole machine: one of these at a time. The race detector sees
+# nothing of a page, so few of their tests are repeated under it (-short), and
+# none of the uploader for Uppy, which has no Go in it.
+PAGES := ./examples/conformance ./examples/quickstart
+UPPY  := ./examples/uppy
+OTHERS = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy)$$')
 
 test: prepare
 	$(GO) test -timeout $(TESTTIMEOUT) $(OTHERS)
+	$(GO) test -p 1 -timeout $(TESTTIMEOUT) $(PAGES) $(UPPY)
 	$(GO) test -v -timeout $(TESTTIMEOUT) $(ALONE)
 
 packages:
@@ -81,6 +88,7 @@ lint:
 
 race: prepare
 	$(GO) test -race $(RACEFLAGS) -timeout $(TESTTIMEOUT) $(OTHERS)
+	$(GO) test -race $(RACEFLAGS) -p 1 -timeout $(TESTTIMEOUT) $(PAGES)
 	$(GO) test -race $(RACEFLAGS) -timeout $(TESTTIMEOUT) $(ALONE)
 
 fuzz:

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,14 +106,10 @@ func visitAt(t *testing.T, rate int64) (*program, *valve, *tab) {
 	return p, v, visit(t, v.url())
 }
 
-// underRace are the tests with a page that are repeated under the race detector
-// (-short). What the others show is the page's alone, which it knows nothing of.
-var underRace = []string{"TestDroppedFilesArrive", "TestPauseAndResume", "TestServerIsRestarted/killed"}
-
 // visit opens url in a fresh profile.
 func visit(t *testing.T, url string) *tab {
 	t.Helper()
-	if testing.Short() && !slices.Contains(underRace, t.Name()) {
+	if testing.Short() { // under the race detector, which knows nothing of pages
 		t.Skip("a test of the page: it runs without -short")
 	}
 	chromium.once.Do(startBrowser)

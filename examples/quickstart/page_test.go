@@ -14,17 +14,13 @@ import (
 
 // slow is a line that is to be interrupted, in bytes a second: slow enough that
 // a busy machine comes to it in time.
-const slow = 2 << 20
+const slow = 1 << 20
 
 func TestDroppedFilesArrive(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir())
 	b := visit(t, p.url)
-	size := 64 << 20
-	if testing.Short() { // under the race detector
-		size = 16 << 20
-	}
-	large, small, empty := content(size), content(100), []byte{}
+	large, small, empty := content(64<<20), content(100), []byte{}
 	b.drop(file(t, "large.bin", large), file(t, "small.txt", small), file(t, "empty", empty))
 	b.until("all are done", func() bool {
 		return eval[int](b, shadow+`.querySelectorAll(".row[data-state=done]").length`) == 3
