@@ -114,16 +114,19 @@ func (l line) write() {
 
 // Flush waits until the queue is written, for a second at most.
 func (q *Queue) Flush() {
-	late := time.AfterFunc(flushBound, func() {
+	// What the timer says decides, and not a second look at the clock: it could be
+	// early by that, and nobody would wake this again.
+	late := false
+	timer := time.AfterFunc(flushBound, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		late = true
 		q.done.Broadcast()
 	})
-	defer late.Stop()
-	until := time.Now().Add(flushBound)
+	defer timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.running && time.Now().Before(until) {
+	for q.running && !late {
 		q.done.Wait()
 	}
 }

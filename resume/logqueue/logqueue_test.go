@@ -66,6 +66,21 @@ func TestABlockedLogBlocksNobody(t *testing.T) {
 	}
 }
 
+// Flush gives up however the timers of its waiters fall: one that did not would
+// keep a server from ending.
+func TestFlushGivesUpEveryTime(t *testing.T) {
+	g, log := newGate()
+	log, q := New(log)
+	log.Info("nobody takes this")
+	var waiters sync.WaitGroup
+	for range 2000 {
+		waiters.Go(q.Flush)
+	}
+	waiters.Wait()
+	close(g.open)
+	q.Flush()
+}
+
 // Fields of With and the inner level are kept.
 func TestTheInnerLogDecides(t *testing.T) {
 	g, log := newGate()
