@@ -40,14 +40,14 @@ ALONE := ./middleware/internal/situations
 
 # A browser takes a whole machine: one of these at a time. The race detector sees
 # nothing of a page, so few of their tests are repeated under it (-short), and
-# none of the uploader for Uppy, which has no Go in it.
-PAGES := ./examples/conformance ./examples/quickstart
-UPPY  := ./examples/uppy
-OTHERS = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy)$$')
+# none of the clients that have no Go in them.
+PAGES   := ./examples/conformance ./examples/quickstart
+FOREIGN := ./examples/uppy ./examples/python
+OTHERS   = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy|python)$$')
 
 test: prepare
 	$(GO) test -timeout $(TESTTIMEOUT) $(OTHERS)
-	$(GO) test -p 1 -timeout $(TESTTIMEOUT) $(PAGES) $(UPPY)
+	$(GO) test -p 1 -timeout $(TESTTIMEOUT) $(PAGES) $(FOREIGN)
 	$(GO) test -v -timeout $(TESTTIMEOUT) $(ALONE)
 
 packages:
