@@ -118,7 +118,9 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 		s.answer(refusal(c.id, err))
 		return
 	}
-	c.claim.Close()
+	// The claim is let go of behind the delivery: until then the store has what
+	// it knows of the upload at hand, and need not read it again.
+	defer c.claim.Close()
 	s.log.Info("upload complete", zap.String("upload", string(c.id)), zap.Int64("length", st.Length), zap.Duration("took", time.Since(began)))
 	s.in.opts.Observer(Event{Kind: Completed, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Bytes: st.Length, Duration: time.Since(began)})
 	s.settle(c, st)
