@@ -18,15 +18,16 @@ import (
 // Ingest is the engine behind any number of wrapped handlers. It has
 // goroutines only while it has connections or deliveries.
 type Ingest struct {
-	store  resume.Store
-	opts   Options
-	log    *zap.Logger
-	lines  *logqueue.Queue
-	routes *http.ServeMux // nil: every upgrade is an upload
-	budget *budget
-	quota  *quota // nil: none
-	pace   *flow.Pace
-	clock  clock
+	store     resume.Store
+	opts      Options
+	log       *zap.Logger
+	lines     *logqueue.Queue
+	routes    *http.ServeMux // nil: every upgrade is an upload
+	budget    *budget
+	quota     *quota          // nil: none
+	bandwidth *bandwidthLimit // nil: none
+	pace      *flow.Pace
+	clock     clock
 
 	// work ends when Shutdown gives up waiting: what still runs is cut off.
 	// serving, within it, ends when Shutdown begins, and current, within that,
@@ -73,6 +74,7 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 	if o.QuotaPerOwner > 0 {
 		in.quota = &quota{store: store, limit: o.QuotaPerOwner, held: make(map[resume.ID]holding), taken: make(map[string]int64)}
 	}
+	in.bandwidth = newBandwidthLimit(o.Bandwidth, in.clock)
 	in.work, in.cutOff = context.WithCancel(context.Background())
 	in.serving, in.stop = context.WithCancel(in.work)
 	in.current, in.succeeded = context.WithCancel(in.serving)

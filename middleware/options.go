@@ -47,6 +47,9 @@ type Options struct {
 	// least. Where it is short, connections wait for the store. 0: 256 MiB.
 	Memory int64
 
+	// Bandwidth bounds how fast file data comes in.
+	Bandwidth Bandwidth
+
 	// Keepalive is the rhythm of a connection on which nothing happens.
 	Keepalive Keepalive
 
@@ -98,6 +101,20 @@ type Options struct {
 
 	// Observer is told of everything that is worth counting. It must not block.
 	Observer func(Event)
+}
+
+// Bandwidth is in bytes of file data a second, at least 16 KiB. A full client is
+// told by its window how much it may send; the socket of a plain one is read no
+// faster. What is not used is saved up for a fifth of a second.
+type Bandwidth struct {
+	// PerConnection bounds each connection: also each lane of an upload. 0: no
+	// bound.
+	PerConnection int64
+	// PerOwner bounds all connections of an owner together, which come to equal
+	// parts. 0: no bound.
+	PerOwner int64
+	// Total bounds all connections together, in the same way. 0: no bound.
+	Total int64
 }
 
 // Keepalive is the rhythm of a connection on which nothing happens. Any byte
@@ -190,6 +207,13 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Memory != 0 && o.Memory < minMemory {
 		refuse("Memory is %d bytes, expected 0 (%d) or at least %d", o.Memory, defaultMemory, minMemory)
 	}
+	for name, rate := range map[string]int64{
+		"PerConnection": o.Bandwidth.PerConnection, "PerOwner": o.Bandwidth.PerOwner, "Total": o.Bandwidth.Total,
+	} {
+		if rate != 0 && rate < minBandwidth {
+			refuse("Bandwidth.%s is %d bytes a second, expected 0 (no bound) or at least %d", name, rate, minBandwidth)
+		}
+	}
 	if o.DeliverFor < 0 {
 		refuse("DeliverFor is %v, expected 0 (%v) or more", o.DeliverFor, defaultDeliverFor)
 	}
@@ -236,6 +260,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, errors.Join(errs...)
 }
+
+// limitsOwners reports whether connections are limited by their owner.
+func (o *Options) limitsOwners() bool { return o.Bandwidth.PerOwner > 0 }
 
 // minInterval is a variable for tests alone, which cannot wait for seconds.
 var minInterval = time.Second

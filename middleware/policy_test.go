@@ -115,6 +115,7 @@ func TestNonsenseOptionsAreRefusedByName(t *testing.T) {
 		"MaxSize":              {MaxSize: -1},
 		"MaxConnections":       {MaxConnections: -1},
 		"Memory":               {Memory: 1000},
+		"Bandwidth.PerOwner":   {Bandwidth: middleware.Bandwidth{PerOwner: 1000}},
 		"DeliverFor":           {DeliverFor: -time.Second},
 		"AllowedOrigins":       {AllowedOrigins: []string{"[a"}},
 		"Keepalive.Interval":   {Keepalive: middleware.Keepalive{Interval: time.Hour}},

@@ -177,6 +177,7 @@ func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *p
 	s.up = up // from here on hungUp closes its claim, whatever hooks do
 	s.noteIdle()
 	s.setPingTimeout(o.PingTimeoutMS, o.Eager)
+	s.belong(st.Owner)
 	s.lease.reserve(s.in.budget.restSize())
 	ready := s.ready(st, claim)
 	ready.Limits.MaxSize = maxSize

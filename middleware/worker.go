@@ -190,7 +190,7 @@ func (s *session) progress() *protocol.Ack {
 func (s *session) ackDue(up *upload) bool {
 	durable := min(up.claim.Durable(), up.received)
 	return s.forceAck ||
-		s.flow.Due(s.stored) ||
+		!s.short && s.flow.Due(s.stored) ||
 		durable-up.ackedDurable >= s.flow.Chunk() ||
 		durable > up.ackedDurable && durable == up.received
 }
@@ -235,7 +235,7 @@ func (s *session) grant() (window, chunk int64) {
 	if s.resting {
 		lease = min(lease, s.in.budget.restSize())
 	}
-	s.flow.SetMax(windowIn(s.lease.reserve(lease)))
+	s.flow.SetMax(s.affordable(windowIn(s.lease.reserve(lease))))
 	window, chunk = s.flow.Grant(s.in.clock.now(), s.stored)
 	s.told = s.stored
 	s.edge.Store(s.flow.Edge())
