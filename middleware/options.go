@@ -32,14 +32,32 @@ type Options struct {
 	// MaxSize bounds an upload, in bytes. 0: no bound.
 	MaxSize int64
 
+	// MaxLifetime is how long after its creation an upload must be finished. One
+	// that is not is removed, whoever is sending: at the latest when its
+	// connection is next looked at, every few seconds. 0: no bound.
+	MaxLifetime time.Duration
+
 	// QuotaPerOwner bounds what one owner has in the store at a time, in bytes:
 	// the lengths of uploads that are not delivered yet, and of those with no
 	// length what has come of them so far. 0: no bound.
 	QuotaPerOwner int64
 
+	// MaxUploadsPerOwner bounds how many uploads one owner has in the store at a
+	// time that are not delivered yet. 0: no bound.
+	MaxUploadsPerOwner int
+
 	// MaxConnections bounds the upload connections at a time; one more is
 	// refused with 503 before the upgrade. 0: 10,000.
 	MaxConnections int
+
+	// MaxConnectionsPerOwner bounds those of one owner, as Owner says it of the
+	// upgrade request; one more is refused with 429. Each lane is a connection.
+	// 0: no bound.
+	MaxConnectionsPerOwner int
+
+	// MaxConnectionsPerAddress bounds those from one address, in the same way.
+	// Of IPv6 addresses a /64 counts as one. 0: no bound.
+	MaxConnectionsPerAddress int
 
 	// Memory bounds what all connections together hold of file data on its way
 	// to the store, in bytes, at least 1 MiB. Windows are granted out of it: a
@@ -57,6 +75,11 @@ type Options struct {
 	// resuming and cancelling check it, and a foreign upload looks like one that
 	// is not there. nil: everybody is the owner "".
 	Owner func(*http.Request) string
+
+	// Address says where a request comes from, for MaxConnectionsPerAddress: for
+	// a server behind a proxy, which knows better than the socket. nil: the
+	// host of RemoteAddr.
+	Address func(*http.Request) string
 
 	// OnOpen is asked before an upload is created or taken up, and may change
 	// what an [Opening] lets it, or refuse: with a *[Refusal] to choose the code,
@@ -201,8 +224,19 @@ func (o Options) withDefaults() (Options, error) {
 	if o.QuotaPerOwner < 0 {
 		refuse("QuotaPerOwner is %d bytes, expected 0 (no bound) or more", o.QuotaPerOwner)
 	}
+	if o.MaxLifetime < 0 {
+		refuse("MaxLifetime is %v, expected 0 (no bound) or more", o.MaxLifetime)
+	}
 	if o.MaxConnections < 0 {
 		refuse("MaxConnections is %d, expected 0 (%d) or more", o.MaxConnections, defaultMaxConnections)
+	}
+	for name, n := range map[string]int{
+		"MaxUploadsPerOwner": o.MaxUploadsPerOwner, "MaxConnectionsPerOwner": o.MaxConnectionsPerOwner,
+		"MaxConnectionsPerAddress": o.MaxConnectionsPerAddress,
+	} {
+		if n < 0 {
+			refuse("%s is %d, expected 0 (no bound) or more", name, n)
+		}
 	}
 	if o.Memory != 0 && o.Memory < minMemory {
 		refuse("Memory is %d bytes, expected 0 (%d) or at least %d", o.Memory, defaultMemory, minMemory)
@@ -252,6 +286,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Owner == nil {
 		o.Owner = func(*http.Request) string { return "" }
 	}
+	if o.Address == nil {
+		o.Address = remoteHost
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -260,9 +297,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, errors.Join(errs...)
 }
-
-// limitsOwners reports whether connections are limited by their owner.
-func (o *Options) limitsOwners() bool { return o.Bandwidth.PerOwner > 0 }
 
 // minInterval is a variable for tests alone, which cannot wait for seconds.
 var minInterval = time.Second

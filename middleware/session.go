@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -24,12 +23,13 @@ import (
 // out. Worker and out have goroutines only while they have something to do, so
 // that an idle connection costs one.
 type session struct {
-	in    *Ingest
-	req   *http.Request
-	next  http.Handler
-	host  string // remote host, without the port
-	owner string // who connects, where there is a limit for each
-	log   *zap.Logger
+	in      *Ingest
+	req     *http.Request
+	next    http.Handler
+	host    string // remote host, without the port
+	owner   string // who connects, where there is a limit for each
+	address string // where from, likewise
+	log     *zap.Logger
 
 	full  bool // speaks the full protocol
 	beats bool // wants acks and heartbeats: full, or plain with acks=1
@@ -80,12 +80,8 @@ type session struct {
 const maxFinishing = 64
 
 func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *session {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	s := &session{
-		in: in, req: r, next: next, host: host,
+		in: in, req: r, next: next, host: remoteHost(r),
 		log:        in.log.With(zap.String("remote", r.RemoteAddr)),
 		full:       full,
 		beats:      full,
@@ -98,6 +94,9 @@ func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *sess
 	}
 	if in.opts.limitsOwners() {
 		s.owner = in.opts.Owner(r)
+	}
+	if in.opts.MaxConnectionsPerAddress > 0 {
+		s.address = network(in.opts.Address(r))
 	}
 	s.queue.init(s.handle)
 	s.edge.Store(protocol.InitialWindow)

@@ -36,6 +36,8 @@ func (s *session) handle(it item) {
 		if up, _ := s.current(); up != nil {
 			s.finish(&protocol.Finish{Digest: s.plain.Digest})
 		}
+	case it.order == orderOverdue:
+		s.removeOverdue()
 	case it.order == orderDrain:
 		s.goAway()
 	case it.order == orderEnded:
@@ -95,7 +97,7 @@ func (s *session) store(b *block) {
 		return
 	}
 	if up.growing {
-		if err := s.in.quota.take(s.in.work, up.id, up.owner, up.claim.Cursor()+int64(len(p))); err != nil {
+		if err := s.in.quota.grow(s.in.work, up, int64(len(p))); err != nil {
 			s.fail(refusal(up.id, err))
 			return
 		}
