@@ -1,8 +1,10 @@
 package middleware_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +97,35 @@ func TestAQuotaTellsNothingOfForeignUploads(t *testing.T) {
 	if answers[0] != answers[1] {
 		t.Errorf("the answers can be told apart: %q", answers)
 	}
+}
+
+// An upload that could not be created takes nothing.
+func TestWhatCannotBeCreatedTakesNoQuota(t *testing.T) {
+	full := &fullStore{}
+	r := newRig(t, rigOptions{
+		Options: middleware.Options{QuotaPerOwner: 1000, MaxUploadsPerOwner: 1},
+		wrap:    func(s resume.Store) resume.Store { full.Store = s; return full },
+	})
+	p := r.full()
+	p.Send(open(resume.NewID(), 900))
+	fails(p, protocol.InsufficientSpace)
+	full.room.Store(true)
+	p = r.full()
+	p.Send(open(resume.NewID(), 900))
+	next[*protocol.Ready](p)
+}
+
+// fullStore is a store that creates nothing while it has no room.
+type fullStore struct {
+	resume.Store
+	room atomic.Bool
+}
+
+func (s *fullStore) Open(ctx context.Context, o resume.OpenOptions) (resume.Claim, error) {
+	if !s.room.Load() {
+		return nil, resume.ErrNoSpace
+	}
+	return s.Store.Open(ctx, o)
 }
 
 // The room an upload has in its owner's quota is what others leave of it now,

@@ -51,8 +51,8 @@ type Options struct {
 	MaxConnections int
 
 	// MaxConnectionsPerOwner bounds those of one owner, as Owner says it of the
-	// upgrade request; one more is refused with 429. Each lane is a connection.
-	// 0: no bound.
+	// upgrade request; one more is refused with 429. Each lane is a connection,
+	// and all who have no owner are one. 0: no bound.
 	MaxConnectionsPerOwner int
 
 	// MaxConnectionsPerAddress bounds those from one address, in the same way.

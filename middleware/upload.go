@@ -299,14 +299,17 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, mos
 	claim, err = s.in.store.Open(s.in.work, resume.OpenOptions{
 		Info: asked.Info, Range: asked.Range, MustExist: o.Resume, Notify: s.out.poke,
 	})
-	switch {
-	case err != nil && fresh:
-		s.in.quota.release(id) // it did not come to be
-	case err == nil && claim.State().Phase == resume.Receiving && s.in.overdue(claim.State().Created):
+	if err != nil {
+		if fresh {
+			s.in.quota.release(id) // it did not come to be
+		}
+		return nil, most, err
+	}
+	if st := claim.State(); st.Phase == resume.Receiving && s.in.overdue(st.Created) {
 		claim.Close()
 		return nil, most, s.in.remove(id)
 	}
-	return claim, most, err
+	return claim, most, nil
 }
 
 // refused makes an error of OnOpen one the client is told: forbidden, unless
