@@ -66,9 +66,5 @@ func (s *session) tellLimits(l *protocol.Limits, up *upload) {
 	if o.MaxLifetime > 0 {
 		l.MaxLifetime = max(1, int64((o.MaxLifetime-time.Since(up.created))/time.Second))
 	}
-	for _, rate := range []int64{o.Bandwidth.PerConnection, o.Bandwidth.PerOwner, o.Bandwidth.Total} {
-		if rate > 0 && (l.MaxRate == 0 || rate < l.MaxRate) {
-			l.MaxRate = rate
-		}
-	}
+	l.MaxRate = o.Bandwidth.most()
 }

@@ -195,6 +195,7 @@ func TestAnUploadHasToBeFinishedInItsLifetime(t *testing.T) {
 			if l := next[*protocol.Ready](p).Limits.MaxLifetime; l != 1 && l != 2 {
 				t.Errorf("ready says %d s, expected 2 at most", l)
 			}
+			defer time.AfterFunc(20*time.Second, func() { p.WS.CloseNow() }).Stop()
 			stop := make(chan struct{})
 			defer close(stop)
 			go func() {

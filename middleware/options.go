@@ -140,6 +140,16 @@ type Bandwidth struct {
 	Total int64
 }
 
+// most is what one connection can get. 0: no bound.
+func (b Bandwidth) most() (rate int64) {
+	for _, r := range []int64{b.PerConnection, b.PerOwner, b.Total} {
+		if r > 0 && (rate == 0 || r < rate) {
+			rate = r
+		}
+	}
+	return rate
+}
+
 // Keepalive is the rhythm of a connection on which nothing happens. Any byte
 // that comes in is life; see keepalive.go.
 type Keepalive struct {
