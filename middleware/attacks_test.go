@@ -117,7 +117,7 @@ func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
 			}
 			t.Cleanup(func() { store.Close() })
 			r := newRig(t, rigOptions{store: store, Options: o})
-			m := &mallory{t: t, r: r, victim: r.bystander(), dir: dir}
+			m := &mallory{t: t, r: r, victim: r.onlooker(), dir: dir}
 			a.attack(m)
 			m.victim.unharmed()
 		})
@@ -128,7 +128,7 @@ func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
 type mallory struct {
 	t      *testing.T
 	r      *rig
-	victim *bystander
+	victim *onlooker
 	dir    string // files are published in its folder "in"
 }
 
@@ -278,7 +278,7 @@ func (m *mallory) floodsFromEverywhere() {
 	m.gone()
 }
 
-// gone waits until nobody is left but the bystander.
+// gone waits until nobody is left but the onlooker.
 func (m *mallory) gone() {
 	m.t.Helper()
 	waitFor(m.t, func() bool { return len(m.r.ingest.Connections()) == 1 })

@@ -218,3 +218,33 @@ func TestPingsOfAPlainClientAreAnsweredUnderALimit(t *testing.T) {
 		t.Errorf("closed with %d, expected done and 1000", code)
 	}
 }
+
+// Small files follow each other on one connection without waiting for answers,
+// also where the credit for them comes slowly: no file is the one after which
+// there is none.
+func TestManyFilesOnOneConnectionKeepToALimit(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{Bandwidth: middleware.Bandwidth{PerConnection: mib}}})
+	c, err := client.New(r.url, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	began := time.Now()
+	const files, size = 40, 50 << 10
+	var all sync.WaitGroup
+	for i := range files {
+		all.Go(func() {
+			data := content(uint64(i), size)
+			if _, err := c.Upload(deadline(t), client.FromReaderAt(bytes.NewReader(data), size)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took < 1500*time.Millisecond { // what may be sent unasked is paid for
+		t.Errorf("%d KiB came in %v, at 1 MiB a second", files*size>>10, took)
+	}
+	if n := len(r.app.seen()); n != files {
+		t.Errorf("%d files arrived, expected %d", n, files)
+	}
+}

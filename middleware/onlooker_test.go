@@ -15,9 +15,9 @@ import (
 	"github.com/wsingest/wsingest/resume/client"
 )
 
-// bystander is somebody who uploads while others misbehave: a little at a time,
+// onlooker is somebody who uploads while others misbehave: a little at a time,
 // until the test has him finish.
-type bystander struct {
+type onlooker struct {
 	t       testing.TB
 	id      resume.ID
 	source  *steady
@@ -26,8 +26,8 @@ type bystander struct {
 	result  *client.Result
 }
 
-func (r *rig) bystander() *bystander {
-	b := &bystander{t: r.t, id: resume.NewID(), ended: make(chan error, 1)}
+func (r *rig) onlooker() *onlooker {
+	b := &onlooker{t: r.t, id: resume.NewID(), ended: make(chan error, 1)}
 	b.source = &steady{end: make(chan struct{}), rand: rand.NewChaCha8([32]byte{7}), sum: sha256.New()}
 	src := client.FromReader(b.source, client.UnknownSize)
 	src.ID = string(b.id)
@@ -36,7 +36,7 @@ func (r *rig) bystander() *bystander {
 	r.t.Cleanup(cancel)
 	go func() {
 		var err error
-		b.result, err = client.Upload(ctx, r.url+"?user=bystander&from=192.0.2.1", src, client.Options{WantDigest: true})
+		b.result, err = client.Upload(ctx, r.url+"?user=onlooker&from=192.0.2.1", src, client.Options{WantDigest: true})
 		b.ended <- err
 	}()
 	b.goesOn()
@@ -44,14 +44,14 @@ func (r *rig) bystander() *bystander {
 }
 
 // goesOn waits until more of his bytes are durable than are now.
-func (b *bystander) goesOn() {
+func (b *onlooker) goesOn() {
 	b.t.Helper()
 	was := b.durable.Load()
 	waitFor(b.t, func() bool { return b.durable.Load() > was })
 }
 
 // unharmed has him finish, and checks that what the server has is what he sent.
-func (b *bystander) unharmed() {
+func (b *onlooker) unharmed() {
 	b.t.Helper()
 	b.goesOn()
 	close(b.source.end)
