@@ -87,9 +87,14 @@ func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
 			fails(p, protocol.MaxSizeExceeded)
 		}},
 		{"metadata of 10 MiB", func(m *mallory) {
-			p := m.full()
-			p.Send(&protocol.Open{Metadata: map[string]string{"k": strings.Repeat("v", 10*mib)}})
+			huge := []byte(`{"type":"open","metadata":{"k":"` + strings.Repeat("v", 10*mib) + `"}}`)
+			p, written := m.full(), make(chan struct{})
+			go func() { // he is told before all of it was sent
+				p.WS.Write(deadline(m.t), websocket.MessageText, huge)
+				close(written)
+			}()
 			fails(p, protocol.BadMessage)
+			<-written
 		}},
 		{"connections that never speak, from one place", (*mallory).floodsFromOnePlace},
 		{"connections that never speak, from everywhere", (*mallory).floodsFromEverywhere},
