@@ -27,7 +27,6 @@ import (
 // guarded is what somebody sets who opens a server to everybody, with times a
 // test can wait for.
 func guarded() middleware.Options {
-	middleware.AllowFastKeepalive()
 	return byQuery(middleware.Options{
 		MaxSize:                  4 * mib,
 		QuotaPerOwner:            16 * mib,
@@ -41,24 +40,26 @@ func guarded() middleware.Options {
 // Each row is what somebody may try who means harm, and what he hears. All the
 // while an upload runs beside it, goes on, and arrives as it was sent.
 func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
+	middleware.AllowFastKeepalive()
 	for _, a := range []struct {
 		name   string
 		attack func(m *mallory)
+		waits  bool // for the server to lose its patience: beside others that do
 	}{
-		{"resume what is another's", (*mallory).resumesWhatIsAnothers},
-		{"guess ids", (*mallory).guessesIDs},
+		{"resume what is another's", (*mallory).resumesWhatIsAnothers, false},
+		{"guess ids", (*mallory).guessesIDs, false},
 		{"declare too much", func(m *mallory) {
 			p := m.full()
 			p.Send(open(resume.NewID(), 4*mib+1))
 			fails(p, protocol.MaxSizeExceeded)
-		}},
+		}, false},
 		{"send more than declared", func(m *mallory) {
 			p := m.full()
 			p.Send(open(resume.NewID(), 10))
 			next[*protocol.Ready](p)
 			p.Data(make([]byte, 11))
 			fails(p, protocol.InconsistentLength)
-		}},
+		}, false},
 		{"send without an end", func(m *mallory) {
 			p := m.full()
 			p.Send(&protocol.Open{ID: string(resume.NewID())})
@@ -66,26 +67,26 @@ func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
 			p.Acked(4 * mib)
 			p.Data([]byte{1})
 			fails(p, protocol.MaxSizeExceeded)
-		}},
+		}, false},
 		{"a lane of more than declared", func(m *mallory) {
 			p := m.full()
 			p.Send(lane(resume.NewID(), 1000, 500, 1001))
 			fails(p, protocol.BadMessage)
-		}},
+		}, false},
 		{"send behind the end of a lane", func(m *mallory) {
 			p := m.full()
 			p.Send(lane(resume.NewID(), 1000, 500, 600))
 			next[*protocol.Ready](p)
 			p.Data(make([]byte, 101))
 			fails(p, protocol.InconsistentLength)
-		}},
+		}, false},
 		{"a lane far beyond what is allowed", func(m *mallory) {
 			p, end := m.full(), int64(1<<50)
 			p.Send(&protocol.Open{ID: string(resume.NewID()), Range: &protocol.Range{Start: 1<<50 - 10, End: &end}})
 			next[*protocol.Ready](p)
 			p.Data(make([]byte, 10))
 			fails(p, protocol.MaxSizeExceeded)
-		}},
+		}, false},
 		{"metadata of 10 MiB", func(m *mallory) {
 			huge := []byte(`{"type":"open","metadata":{"k":"` + strings.Repeat("v", 10*mib) + `"}}`)
 			p, written := m.full(), make(chan struct{})
@@ -95,23 +96,27 @@ func TestAttacksAreAnsweredAndDisturbNobody(t *testing.T) {
 			}()
 			fails(p, protocol.BadMessage)
 			<-written
-		}},
-		{"connections that never speak, from one place", (*mallory).floodsFromOnePlace},
-		{"connections that never speak, from everywhere", (*mallory).floodsFromEverywhere},
-		{"a byte now and then", (*mallory).trickles},
-		{"tiny uploads without end", (*mallory).fillsTheStore},
-		{"names that climb, shadow and collide", (*mallory).choosesNames},
+		}, false},
+		{"connections that never speak, from one place", (*mallory).floodsFromOnePlace, false},
+		{"connections that never speak, from everywhere", (*mallory).floodsFromEverywhere, false},
+		{"a byte now and then", (*mallory).trickles, true},
+		{"tiny uploads without end", (*mallory).fillsTheStore, false},
+		{"names that climb, shadow and collide", (*mallory).choosesNames, false},
 		{"a page of another site", func(m *mallory) {
 			if resp := m.r.upgrade("/upload/", map[string]string{"Origin": "https://evil.example"}); resp.StatusCode != http.StatusForbidden {
 				m.t.Errorf("answered %d, expected 403", resp.StatusCode)
 			}
-		}},
-		{"a flood of pings", (*mallory).floodsPings},
-		{"a ping in fragments", func(m *mallory) { m.breaksFraming([]byte{0x09, 0x80, 0, 0, 0, 0}) }},
-		{"a ping too long", func(m *mallory) { m.breaksFraming(append([]byte{0x89, 0x80 | 126, 0, 200}, make([]byte, 204)...)) }},
-		{"data compressed unasked", func(m *mallory) { m.breaksFraming(append([]byte{0xC2, 0x80 | 4, 0, 0, 0, 0}, "bomb"...)) }},
+		}, false},
+		{"a flood of pings", (*mallory).floodsPings, false},
+		{"a flood of pings by one who hears no pongs", (*mallory).floodsPingsUnheard, true},
+		{"a ping in fragments", func(m *mallory) { m.breaksFraming([]byte{0x09, 0x80, 0, 0, 0, 0}) }, false},
+		{"a ping too long", func(m *mallory) { m.breaksFraming(append([]byte{0x89, 0x80 | 126, 0, 200}, make([]byte, 204)...)) }, false},
+		{"data compressed unasked", func(m *mallory) { m.breaksFraming(append([]byte{0xC2, 0x80 | 4, 0, 0, 0, 0}, "bomb"...)) }, false},
 	} {
 		t.Run(a.name, func(t *testing.T) {
+			if a.waits {
+				t.Parallel()
+			}
 			dir := t.TempDir()
 			o := guarded()
 			o.Publish = &middleware.Publish{Dir: filepath.Join(dir, "in")}
@@ -399,6 +404,22 @@ func (m *mallory) floodsPings() {
 			return
 		}
 	}
+}
+
+// floodsPingsUnheard: the pongs fill the line back to him, and the server does
+// not wait for ever until he takes them off it.
+func (m *mallory) floodsPingsUnheard() {
+	conn := m.r.tcp("/upload/?"+asMallory, nil)
+	conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	flood := bytes.Repeat(append([]byte{0x89, 0x80 | 125, 0, 0, 0, 0}, make([]byte, 125)...), 1000)
+	for {
+		if _, err := conn.Write(flood); errors.Is(err, os.ErrDeadlineExceeded) {
+			m.t.Fatal("he was let go on for 20 s")
+		} else if err != nil {
+			break
+		}
+	}
+	m.gone()
 }
 
 // breaksFraming sends a frame that RFC 6455 does not allow: the connection is

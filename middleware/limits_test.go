@@ -182,10 +182,11 @@ func TestAQuotaCountsTheBytesOfLanes(t *testing.T) {
 // An upload that gets a byte now and then is never abandoned, so that it does
 // not expire; but its time is over at last.
 func TestAnUploadHasToBeFinishedInItsLifetime(t *testing.T) {
-	middleware.AllowFastKeepalive()
+	rhythm := fast()
 	for _, mode := range []string{"full", "plain"} {
 		t.Run(mode, func(t *testing.T) {
-			r := newRig(t, rigOptions{Options: middleware.Options{MaxLifetime: 2 * time.Second, Keepalive: fast()}})
+			t.Parallel() // it is a matter of waiting
+			r := newRig(t, rigOptions{Options: middleware.Options{MaxLifetime: 2 * time.Second, Keepalive: rhythm}})
 			id := resume.NewID()
 			p := r.dial("id=" + string(id))
 			if mode == "full" {
