@@ -104,7 +104,7 @@ func (s *session) joinBandwidth() {
 	}
 }
 
-// leaveBandwidth gives back what was not used.
+// leaveBandwidth gives back what was not used, or owes what came unasked.
 func (s *session) leaveBandwidth() {
 	if s.share == nil {
 		return
@@ -112,7 +112,7 @@ func (s *session) leaveBandwidth() {
 	s.mu.Lock()
 	unused := s.paid - s.arrived
 	s.mu.Unlock()
-	s.in.bandwidth.do(func(now time.Duration) { s.share.Leave(now, max(0, unused)) })
+	s.in.bandwidth.do(func(now time.Duration) { s.share.Leave(now, unused) })
 }
 
 // affords is told of n bytes that were waited for.

@@ -169,21 +169,38 @@ func TestUploadsUnderALimitArriveWhole(t *testing.T) {
 	}
 }
 
-// A client that may begin unasked pays for that with what comes next.
+// A client that may begin unasked pays for that with what comes next, and where
+// it leaves at once, others do.
 func TestWhatAnEagerClientSendsCounts(t *testing.T) {
-	r := newRig(t, rigOptions{Options: middleware.Options{Bandwidth: middleware.Bandwidth{Total: 128 << 10}}})
-	p, began := r.full(), time.Now()
-	o := open(resume.NewID(), mib)
-	o.Eager = true
-	p.Send(o)
-	p.Data(content(1, 200<<10))
-	ready := next[*protocol.Ready](p)
-	for edge := ready.Window; edge <= 200<<10; {
-		a := next[*protocol.Ack](p)
-		edge = a.Received + a.Window
-	}
-	if took := time.Since(began); took < 1200*time.Millisecond {
-		t.Errorf("more was granted %v after 200 KiB came unasked at 128 KiB a second", took)
+	for name, leaves := range map[string]bool{"stays": false, "leaves": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, rigOptions{Options: middleware.Options{Bandwidth: middleware.Bandwidth{Total: 128 << 10}}})
+			p, began := r.full(), time.Now()
+			o := open(resume.NewID(), 200<<10)
+			o.Eager = true
+			if !leaves {
+				o.Length = nil
+			}
+			p.Send(o)
+			p.Data(content(1, 200<<10))
+			sent, ready := int64(200<<10), next[*protocol.Ready](p)
+			if leaves {
+				p.Send(&protocol.Finish{})
+				next[*protocol.Done](p)
+				p.WS.Close(websocket.StatusNormalClosure, "")
+				waitFor(t, func() bool { return len(r.ingest.Connections()) == 0 })
+				p, sent = r.full(), 0
+				p.Send(&protocol.Open{ID: string(resume.NewID())})
+				ready = next[*protocol.Ready](p)
+			}
+			for edge := ready.Window; edge <= sent; {
+				a := next[*protocol.Ack](p)
+				edge = a.Received + a.Window
+			}
+			if took := time.Since(began); took < 1200*time.Millisecond {
+				t.Errorf("more was granted %v after 200 KiB came unasked at 128 KiB a second", took)
+			}
+		})
 	}
 }
 

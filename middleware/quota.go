@@ -61,6 +61,8 @@ const (
 	quotaGrace = 5 * time.Second
 )
 
+func (q *quota) boundsBytes() bool { return q != nil && q.limit > 0 }
+
 // admit lets the upload in, or refuses it. room is what it may have as long as
 // no other upload takes or leaves any, 0 where that is not of interest; fresh
 // says that it was not known before.

@@ -166,7 +166,7 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *protocol.Open) {
 	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: most.size, created: st.Created}
 	up.received, up.ackedDurable = up.start, up.start
-	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota != nil
+	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota.boundsBytes()
 	kind, verb := Opened, "upload opened"
 	if st.Epoch > 1 {
 		kind, verb = Resumed, "upload resumed"

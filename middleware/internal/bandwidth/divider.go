@@ -81,7 +81,7 @@ func (d *Divider) Join(now time.Duration, name string, tell func(n int64)) *Shar
 }
 
 // Leave takes the connection out. unused is what it was given and did not
-// bring: others may.
+// bring: others may. Below 0 it is what it brought beyond that.
 func (s *Share) Leave(now time.Duration, unused int64) {
 	s.forget()
 	s.d.total.put(now, unused)

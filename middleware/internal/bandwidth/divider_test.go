@@ -139,9 +139,9 @@ func TestWhatCameUnaskedIsPaidFor(t *testing.T) {
 	var brought float64
 	for range 100 { // connections that bring 256 KiB and are gone
 		c := s.conn("mallory", 0)
-		c.Spend(s.now, 256<<10)
+		c.Spend(s.now, 128<<10)
 		brought += 256 << 10
-		c.Leave(s.now, 0)
+		c.Leave(s.now, -128<<10)
 		s.now += 100 * time.Millisecond
 	}
 	c := s.conn("mallory", 0)
