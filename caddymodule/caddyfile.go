@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,11 +38,14 @@ func init() {
 //		on_complete     webhook <url>
 //		owner           <placeholder>
 //		max_size        <size>
+//		max_lifetime    <duration>
 //		quota           <size> per_owner
+//		max_uploads     <number> per_owner
+//		bandwidth       <size> per_connection|per_owner|total
 //		allow_origin    <host>...
 //		keepalive       <interval> [<timeout>]
 //		memory          <size>
-//		max_connections <number>
+//		max_connections <number> [per_owner|per_address]
 //		sha256
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -80,7 +82,10 @@ var subdirectives = map[string]func(*parser) error{
 	"on_complete":     (*parser).parseOnComplete,
 	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
 	"max_size":        func(p *parser) error { return p.size(&p.h.MaxSize) },
+	"max_lifetime":    (*parser).parseMaxLifetime,
 	"quota":           (*parser).parseQuota,
+	"max_uploads":     (*parser).parseMaxUploads,
+	"bandwidth":       (*parser).parseBandwidth,
 	"allow_origin":    (*parser).parseAllowOrigin,
 	"keepalive":       (*parser).parseKeepalive,
 	"memory":          func(p *parser) error { return p.size(&p.h.Memory) },
@@ -90,12 +95,12 @@ var subdirectives = map[string]func(*parser) error{
 
 // subdirectiveNames are the same in the order of the documentation.
 var subdirectiveNames = []string{
-	"store", "expire", "sync", "deliver", "on_complete", "owner", "max_size", "quota",
-	"allow_origin", "keepalive", "memory", "max_connections", "sha256",
+	"store", "expire", "sync", "deliver", "on_complete", "owner", "max_size", "max_lifetime",
+	"quota", "max_uploads", "bandwidth", "allow_origin", "keepalive", "memory", "max_connections", "sha256",
 }
 
 // repeatable are the options that may stand more than once.
-var repeatable = []string{"allow_origin"}
+var repeatable = []string{"allow_origin", "bandwidth", "max_connections"}
 
 func (p *parser) option() error {
 	name := p.Val()
@@ -245,16 +250,6 @@ func (p *parser) parseOnComplete() error {
 	return nil
 }
 
-func (p *parser) parseQuota() error {
-	if err := p.oneSize(&p.h.QuotaPerOwner); err != nil {
-		return err
-	}
-	if !p.NextArg() || p.Val() != "per_owner" {
-		return p.Err("quota says for whom: quota <size> per_owner")
-	}
-	return p.end()
-}
-
 func (p *parser) parseAllowOrigin() error {
 	hosts := p.RemainingArgs()
 	if len(hosts) == 0 {
@@ -275,19 +270,6 @@ func (p *parser) parseKeepalive() error {
 		}
 	}
 	return p.end()
-}
-
-func (p *parser) parseMaxConnections() error {
-	s := ""
-	if err := p.text(&s); err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return p.Errf("max_connections %s, expected a number, 1 or more", s)
-	}
-	p.h.MaxConnections = n
-	return nil
 }
 
 // text reads the one argument of an option.

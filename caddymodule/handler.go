@@ -73,9 +73,20 @@ type Config struct {
 	// The most bytes an upload may have. Default: no bound.
 	MaxSize int64 `json:"max_size,omitempty"`
 
+	// How long after its creation an upload must be finished; one that is not is
+	// removed, also while bytes of it come in. Default: no bound.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
+
 	// How many bytes of uploads that are not delivered yet one owner may have in
 	// the store. Default: no bound.
 	QuotaPerOwner int64 `json:"quota_per_owner,omitempty"`
+
+	// How many uploads that are not delivered yet one owner may have in the store.
+	// Default: no bound.
+	MaxUploadsPerOwner int `json:"max_uploads_per_owner,omitempty"`
+
+	// How fast file data may come in. Default: no bound.
+	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
 
 	// Hosts besides the site's own whose pages may upload: `app.example.com`,
 	// `*.example.com`, `https://app.example.com`, or `*` for every page of the web.
@@ -91,6 +102,15 @@ type Config struct {
 	// The most upload connections at a time; one more is refused with status 503.
 	// Default: 10,000.
 	MaxConnections int `json:"max_connections,omitempty"`
+
+	// The most upload connections of one owner; one more is refused with status
+	// 429. Each lane of an upload is a connection. Default: no bound.
+	MaxConnectionsPerOwner int `json:"max_connections_per_owner,omitempty"`
+
+	// The most upload connections from one address, of IPv6 from one /64; one more
+	// is refused with status 429. Behind a proxy that Caddy trusts it is the
+	// client's address, not the proxy's. Default: no bound.
+	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
 
 	// Whether the SHA-256 of every upload is computed, and not only of those whose
 	// client asks for it. Default: false.
@@ -117,6 +137,21 @@ type Deliver struct {
 	// or 5xx) is tried again before the client is told to come back later. The
 	// upload is not lost. Default: 15m.
 	RetryFor caddy.Duration `json:"retry_for,omitempty"`
+}
+
+// Bandwidth is how fast file data may come in, in bytes a second, 16 KiB at
+// least. It counts for all handlers with the same options together.
+type Bandwidth struct {
+	// The most of one connection. Default: no bound.
+	PerConnection int64 `json:"per_connection,omitempty"`
+
+	// The most of all connections of one owner together, which share it equally.
+	// Default: no bound.
+	PerOwner int64 `json:"per_owner,omitempty"`
+
+	// The most of all connections together, which share it equally. Default: no
+	// bound.
+	Total int64 `json:"total,omitempty"`
 }
 
 // Keepalive is how a connection is kept on which nothing happens.

@@ -102,6 +102,9 @@ func (h *Handler) check() error {
 	if h.QuotaPerOwner < 0 {
 		return refuse("quota_per_owner", h.QuotaPerOwner, "a number of bytes")
 	}
+	if h.MaxLifetime < 0 {
+		return refuse("max_lifetime", time.Duration(h.MaxLifetime), "a duration")
+	}
 	if h.Webhook != "" {
 		u, err := url.Parse(h.Webhook)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -121,19 +124,27 @@ func (h *Handler) check() error {
 // part of it may be in them.
 func (h *Handler) options(e *engine) middleware.Options {
 	o := middleware.Options{
-		AllowedOrigins: h.AllowOrigins,
-		MaxSize:        h.MaxSize,
-		QuotaPerOwner:  h.QuotaPerOwner,
-		MaxConnections: h.MaxConnections,
-		Memory:         h.Memory,
-		Owner:          ownerFrom(h.Owner),
-		Refuse:         refuse,
-		Deliveries:     &e.store.deliveries,
-		Logger:         e.log.logger(),
-		Observer:       e.observe,
+		AllowedOrigins:           h.AllowOrigins,
+		MaxSize:                  h.MaxSize,
+		QuotaPerOwner:            h.QuotaPerOwner,
+		MaxLifetime:              time.Duration(h.MaxLifetime),
+		MaxUploadsPerOwner:       h.MaxUploadsPerOwner,
+		MaxConnections:           h.MaxConnections,
+		MaxConnectionsPerOwner:   h.MaxConnectionsPerOwner,
+		MaxConnectionsPerAddress: h.MaxConnectionsPerAddress,
+		Address:                  clientAddress,
+		Memory:                   h.Memory,
+		Owner:                    ownerFrom(h.Owner),
+		Refuse:                   refuse,
+		Deliveries:               &e.store.deliveries,
+		Logger:                   e.log.logger(),
+		Observer:                 e.observe,
 	}
 	if k := h.Keepalive; k != nil {
 		o.Keepalive = middleware.Keepalive{Interval: time.Duration(k.Interval), Timeout: time.Duration(k.Timeout)}
+	}
+	if b := h.Bandwidth; b != nil {
+		o.Bandwidth = middleware.Bandwidth(*b)
 	}
 	if d := h.Deliver; d != nil {
 		o.DeliverMethod, o.DeliverFor = d.Method, time.Duration(d.RetryFor)
@@ -166,6 +177,13 @@ func ownerFrom(template string) func(*http.Request) string {
 		template = defaultOwner
 	}
 	return func(r *http.Request) string { return replacer(r).ReplaceAll(template, "") }
+}
+
+// clientAddress is who Caddy says the client is: behind proxies it trusts, whom
+// they name.
+func clientAddress(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 func replacer(r *http.Request) *caddy.Replacer {

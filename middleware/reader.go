@@ -110,7 +110,7 @@ func (s *session) readData(r io.Reader) error {
 	}
 	for step := int64(0); ; {
 		s.breathe()
-		n, err := s.readSome(r, wholeStep-step)
+		n, err := s.readSome(r, s.pace(wholeStep-step))
 		step += int64(n)
 		if s.over.Load() {
 			return s.discard(r)
@@ -180,9 +180,10 @@ func (s *session) arrive(n int) {
 // nextBlock returns the block that the next byte goes into: at the beginning of
 // a message the last one the worker has not come to, if it has room, so that
 // small messages are gathered into large writes while the store is busy; else a
-// new one. nil when the session is over.
+// new one. nil when the session is over. A reader that paces itself leaves the
+// last one alone: while it waits, what came before is to be stored.
 func (s *session) nextBlock() *block {
-	if len(s.rd.fill) == 0 {
+	if len(s.rd.fill) == 0 && !s.paced() {
 		if b := s.queue.reclaim(); b != nil {
 			s.rd.fill = append(s.rd.fill, b)
 			return b

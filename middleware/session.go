@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -10,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
+	"github.com/wsingest/wsingest/middleware/internal/bandwidth"
 	"github.com/wsingest/wsingest/middleware/internal/flow"
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
@@ -23,11 +23,13 @@ import (
 // out. Worker and out have goroutines only while they have something to do, so
 // that an idle connection costs one.
 type session struct {
-	in   *Ingest
-	req  *http.Request
-	next http.Handler
-	host string // remote host, without the port
-	log  *zap.Logger
+	in      *Ingest
+	req     *http.Request
+	next    http.Handler
+	host    string // remote host, without the port
+	owner   string // who connects, where there is a limit for each
+	address string // where from, likewise
+	log     *zap.Logger
 
 	full  bool // speaks the full protocol
 	beats bool // wants acks and heartbeats: full, or plain with acks=1
@@ -43,6 +45,9 @@ type session struct {
 	over atomic.Bool   // the last word is spoken: what still comes in is dropped
 	stop chan struct{} // closed with over
 	gone chan struct{} // closed when the reader has ended
+
+	share    *bandwidth.Share // of the bandwidth; nil: there is no limit
+	afforded chan struct{}    // a plain client's reader may go on
 
 	rd     inflow        // the reader's own
 	pinged atomic.Int64  // when the client pinged last, by the clock; 0: never
@@ -65,6 +70,8 @@ type session struct {
 	late       bool           // an ack is due soon, if none goes out before
 	resting    bool           // the client has sent nothing for an interval
 	forceAck   bool           // the heartbeat is due
+	paid       int64          // bytes that share has allowed, of this connection
+	short      bool           // and not as many as it wants
 	works      sync.WaitGroup // completions
 }
 
@@ -73,12 +80,8 @@ type session struct {
 const maxFinishing = 64
 
 func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *session {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	s := &session{
-		in: in, req: r, next: next, host: host,
+		in: in, req: r, next: next, host: remoteHost(r),
 		log:        in.log.With(zap.String("remote", r.RemoteAddr)),
 		full:       full,
 		beats:      full,
@@ -88,6 +91,12 @@ func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *sess
 		slots:      make(chan struct{}, maxFinishing),
 		completing: make(map[*completion]struct{}),
 		idleSince:  in.clock.now(),
+	}
+	if in.opts.limitsOwners() {
+		s.owner = in.opts.Owner(r)
+	}
+	if in.opts.MaxConnectionsPerAddress > 0 {
+		s.address = network(in.opts.Address(r))
 	}
 	s.queue.init(s.handle)
 	s.edge.Store(protocol.InitialWindow)
@@ -119,6 +128,7 @@ func (s *session) run(ws *websocket.Conn, wire *wire) {
 		max = maxLease
 	}
 	s.lease = s.in.budget.lease(max)
+	s.joinBandwidth()
 	s.mu.Unlock()
 
 	s.in.opts.Observer(Event{Kind: Connected, Plain: !s.full})
@@ -153,6 +163,7 @@ func (s *session) hungUp(err error) {
 	s.over.Store(true)
 	s.out.close(nil, int(websocket.StatusNormalClosure), "")
 	<-s.out.closed
+	s.leaveBandwidth()
 	s.lease.close()
 	s.log.Debug("connection ended", zap.Error(err), zap.Duration("age", s.age()))
 	s.in.opts.Observer(Event{Kind: Disconnected, Plain: !s.full, Bytes: s.stored, Duration: s.age()})

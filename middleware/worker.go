@@ -36,6 +36,8 @@ func (s *session) handle(it item) {
 		if up, _ := s.current(); up != nil {
 			s.finish(&protocol.Finish{Digest: s.plain.Digest})
 		}
+	case it.order == orderOverdue:
+		s.removeOverdue()
 	case it.order == orderDrain:
 		s.goAway()
 	case it.order == orderEnded:
@@ -95,7 +97,7 @@ func (s *session) store(b *block) {
 		return
 	}
 	if up.growing {
-		if err := s.in.quota.take(s.in.work, up.id, up.owner, up.claim.Cursor()+int64(len(p))); err != nil {
+		if err := s.in.quota.grow(s.in.work, up, int64(len(p))); err != nil {
 			s.fail(refusal(up.id, err))
 			return
 		}
@@ -204,7 +206,7 @@ func (s *session) progress() *protocol.Ack {
 func (s *session) ackDue(up *upload) bool {
 	durable := min(up.claim.Durable(), up.received)
 	return s.forceAck ||
-		s.flow.Due(s.stored) ||
+		!s.short && s.flow.Due(s.stored) ||
 		durable-up.ackedDurable >= s.flow.Chunk() ||
 		durable > up.ackedDurable && durable == up.received
 }
@@ -249,7 +251,7 @@ func (s *session) grant() (window, chunk int64) {
 	if s.resting {
 		lease = min(lease, s.in.budget.restSize())
 	}
-	s.flow.SetMax(windowIn(s.lease.reserve(lease)))
+	s.flow.SetMax(s.affordable(windowIn(s.lease.reserve(lease))))
 	window, chunk = s.flow.Grant(s.in.clock.now(), s.stored)
 	s.told = s.stored
 	s.edge.Store(s.flow.Edge())
