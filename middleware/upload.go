@@ -21,9 +21,13 @@ type upload struct {
 	start   int64 // where this connection began
 	length  int64 // resume.UnknownLength: not known
 	maxSize int64 // 0: no bound
+	permit  permit
+	head    int64 // bytes of it that are judged here; -1: none
+	judged  bool  // the worker's own
 	growing bool  // draws on its owner's quota as it grows: its length is not known
 	crc     uint32
-	ended   atomic.Bool // the client was told why the claim ended
+	ended   atomic.Bool                     // the client was told why the claim ended
+	verdict *atomic.Pointer[protocol.Error] // on its head, by another connection
 
 	// Guarded by the session's mu.
 	received     int64 // taken in by the claim
@@ -34,8 +38,11 @@ type upload struct {
 type completion struct {
 	id       resume.ID
 	claim    resume.Claim // nil: was complete already
+	permit   permit
 	length   int64
+	judged   bool
 	verified atomic.Bool
+	verdict  *atomic.Pointer[protocol.Error] // on its head, by another connection
 }
 
 // state says what is being done with it: protocol.Ack.State.
@@ -146,6 +153,9 @@ func (s *session) open(o *protocol.Open) bool {
 		return false
 	}
 	s.begin(claim, st, maxSize, o)
+	if up, _ := s.current(); up != nil {
+		s.judge(up) // it may be there already
+	}
 	return true
 }
 
@@ -164,7 +174,9 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 // begin makes claim the upload that bytes go to, and says ready.
 func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *protocol.Open) {
 	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: maxSize}
+	up.verdict = new(atomic.Pointer[protocol.Error])
 	up.received, up.ackedDurable = up.start, up.start
+	up.permit, up.head = s.permitted, s.headSize(st.Length, o.Range)
 	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota != nil
 	kind, verb := Opened, "upload opened"
 	if st.Epoch > 1 {
@@ -265,6 +277,9 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, max
 			asked.Range.End = *r.End
 		}
 	}
+	if s.permitted, err = s.checkTicket(&asked); err != nil {
+		return nil, 0, err
+	}
 	if hook := s.in.opts.OnOpen; hook != nil {
 		if err := hook(s.req.Context(), &asked); err != nil {
 			return nil, 0, refused(err)
@@ -280,7 +295,7 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, max
 		}
 	}
 	claim, err = s.in.store.Open(s.in.work, resume.OpenOptions{
-		Info: asked.Info, Range: asked.Range, MustExist: o.Resume, Notify: s.out.poke,
+		Info: asked.Info, Range: asked.Range, MustExist: o.Resume || s.permitted.resumeOnly, Notify: s.out.poke,
 	})
 	return claim, asked.MaxSize, err
 }

@@ -111,6 +111,9 @@ func (s *session) store(b *block) {
 		s.claimEnded(up, err)
 		return
 	}
+	if !s.judge(up) {
+		return
+	}
 	s.out.poke()
 	if s.plain != nil && up.length >= 0 && up.claim.Cursor() == up.length {
 		s.finish(&protocol.Finish{Digest: s.plain.Digest})
@@ -130,6 +133,11 @@ func (s *session) took(up *upload, n int) {
 // claimEnded tells the client why its claim takes no more bytes.
 func (s *session) claimEnded(up *upload, err error) {
 	if up.ended.Swap(true) {
+		return
+	}
+	if e := up.verdict.Load(); e != nil {
+		s.letGo(up)
+		s.answer(e)
 		return
 	}
 	if st := up.claim.State(); st.Phase != resume.Receiving {

@@ -1,0 +1,177 @@
+package middleware
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/resume"
+)
+
+// HeadSize is how many bytes of an upload [Options.OnHead] gets to see.
+const HeadSize = 64 << 10
+
+// Head is the beginning of an upload, for [Options.OnHead].
+type Head struct {
+	Request *http.Request // the upgrade request; read only
+	State   resume.State
+	// Bytes are the first HeadSize bytes of the file, or all of a smaller one; of
+	// an upload that comes in lanes those of its first lane at the most. They are
+	// the hook's until it returns.
+	Bytes []byte
+}
+
+// judges reports whether anybody wants to see heads.
+func (o *Options) judges() bool { return len(o.AcceptTypes) > 0 || o.OnHead != nil }
+
+// verdict asks everybody who decides on heads; nil: the upload may go on.
+func (in *Ingest) verdict(r *http.Request, st resume.State, head []byte) *protocol.Error {
+	err := acceptedType(in.opts.AcceptTypes, head)
+	if hook := in.opts.OnHead; err == nil && hook != nil {
+		err = hook(r.Context(), &Head{Request: r, State: st, Bytes: head})
+	}
+	if err == nil {
+		return nil
+	}
+	if own, ok := err.(*Refusal); ok {
+		return refusal(st.ID, own)
+	}
+	detail := err.Error()
+	if detail == "" {
+		detail = "the server does not take files such as this one: ask who runs it"
+	}
+	return rejection(st, upperFirst(detail))
+}
+
+// acceptedType goes by the bytes, whatever the client says of them.
+func acceptedType(types []string, head []byte) error {
+	if len(types) == 0 {
+		return nil
+	}
+	got, _, _ := strings.Cut(http.DetectContentType(head), ";")
+	for _, want := range types {
+		kind, all := strings.CutSuffix(strings.ToLower(want), "/*")
+		if got == kind || all && strings.HasPrefix(got, kind+"/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("the file looks like %s, accepted here is %s", got, strings.Join(types, ", "))
+}
+
+// headSize returns how many bytes of the upload are judged, on a connection
+// that brings its range; -1 when it brings others, or nobody judges.
+func (s *session) headSize(length int64, r *protocol.Range) int64 {
+	size := int64(HeadSize)
+	switch {
+	case !s.in.opts.judges() || r != nil && r.Start > 0:
+		return -1
+	case r != nil && r.End != nil:
+		size = min(size, *r.End)
+	}
+	if length >= 0 {
+		size = min(size, length)
+	}
+	return size
+}
+
+// judge has the head of the upload judged once it is there, and reports whether
+// the upload goes on. What cannot be read yet is judged when it is complete.
+func (s *session) judge(up *upload) bool {
+	if up.judged || up.head < 0 || up.claim.Cursor() < up.head {
+		return true
+	}
+	reader, ok := up.claim.(resume.HeadReader)
+	if !ok {
+		return true
+	}
+	head := make([]byte, up.head)
+	n, err := reader.ReadHead(head)
+	if err != nil {
+		s.claimEnded(up, err)
+		return false
+	}
+	up.judged = true
+	st := up.claim.State()
+	e := s.in.verdict(s.req, st, head[:n])
+	if e == nil {
+		return true
+	}
+	if !e.Resumable {
+		s.turnAway(up, st, e)
+		return false
+	}
+	s.letGo(up)
+	s.answer(e)
+	return false
+}
+
+// turnAway ends an upload whose head was refused: nothing of it stays.
+func (s *session) turnAway(up *upload, st resume.State, e *protocol.Error) {
+	s.in.condemn(up.id, e)
+	err := s.in.store.Delete(s.in.work, up.id)
+	if q := s.in.quota; q != nil && err == nil {
+		q.release(up.id)
+	}
+	if err != nil && !errors.Is(err, resume.ErrNotFound) { // it expires
+		s.log.Error("an upload that was refused could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
+	}
+	s.log.Info("upload rejected by its first bytes", zap.String("upload", string(up.id)), zap.String("detail", e.Detail))
+	s.in.opts.Observer(Event{Kind: Rejected, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Code: e.Code, Bytes: st.Received.Size()})
+	s.letGo(up)
+	s.answer(e)
+}
+
+// letGo passes over what still comes for an upload: its client sent it before
+// it could know.
+func (s *session) letGo(up *upload) {
+	up.ended.Store(true)
+	s.endUpload()
+	s.mu.Lock()
+	s.passive = true
+	s.mu.Unlock()
+}
+
+// condemn leaves word for the other connections that bring in the upload, whose
+// claims are about to end.
+func (in *Ingest) condemn(id resume.ID, e *protocol.Error) {
+	in.mu.Lock()
+	sessions := slices.Collect(maps.Keys(in.sessions))
+	in.mu.Unlock()
+	for _, s := range sessions {
+		s.mu.Lock()
+		if s.up != nil && s.up.id == id {
+			s.up.verdict.Store(e)
+		}
+		for c := range s.completing {
+			if c.id == id && c.verdict != nil {
+				c.verdict.Store(e)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// judgeWhole judges an upload that is complete, and was not judged before: nil
+// when it may be delivered.
+func (in *Ingest) judgeWhole(s *session, st resume.State) *protocol.Error {
+	if !in.opts.judges() {
+		return nil
+	}
+	content, err := in.store.Content(in.work, st.ID)
+	if err != nil {
+		return refusal(st.ID, err)
+	}
+	defer content.Close()
+	head := make([]byte, min(HeadSize, content.Size()))
+	if n, err := content.ReadAt(head, 0); n < len(head) && !errors.Is(err, io.EOF) {
+		return refusal(st.ID, err)
+	}
+	return in.verdict(s.req, st, head)
+}
