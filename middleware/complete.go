@@ -31,7 +31,7 @@ func (s *session) finish(m *protocol.Finish) {
 		return
 	}
 	s.up = nil
-	c := &completion{id: up.id, claim: up.claim, length: up.received, permit: up.permit, judged: up.judged, verdict: up.verdict}
+	c := &completion{id: up.id, claim: up.claim, length: up.received, permit: up.permit, judged: up.judged}
 	s.startCompletion(c)
 	s.mu.Unlock()
 	go func() {
@@ -119,7 +119,7 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 			return
 		}
 		s.log.Info("the upload could not be finished", zap.String("upload", string(c.id)), zap.Error(err))
-		if e := c.verdict.Load(); e != nil {
+		if e := s.in.refused.of(c.id, now.Owner); e != nil {
 			s.answer(e)
 			return
 		}

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -81,6 +82,21 @@ func (s *session) headSize(length int64, r *protocol.Range) int64 {
 	return size
 }
 
+// judgeOpened judges what is there already of an upload that was just opened.
+func (s *session) judgeOpened() {
+	up, _ := s.current()
+	if up == nil {
+		return
+	}
+	if e := s.in.refused.of(up.id, up.owner); e != nil { // while this was opened
+		s.remove(up)
+		s.letGo(up)
+		s.answer(e)
+		return
+	}
+	s.judge(up)
+}
+
 // judge has the head of the upload judged once it is there, and reports whether
 // the upload goes on. What cannot be read yet is judged when it is complete.
 func (s *session) judge(up *upload) bool {
@@ -114,18 +130,23 @@ func (s *session) judge(up *upload) bool {
 
 // turnAway ends an upload whose head was refused: nothing of it stays.
 func (s *session) turnAway(up *upload, st resume.State, e *protocol.Error) {
-	s.in.condemn(up.id, e)
-	err := s.in.store.Delete(s.in.work, up.id)
-	if q := s.in.quota; q != nil && err == nil {
-		q.release(up.id)
-	}
-	if err != nil && !errors.Is(err, resume.ErrNotFound) { // it expires
-		s.log.Error("an upload that was refused could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
-	}
+	s.in.refused.add(up.id, up.owner, e)
+	s.remove(up)
 	s.log.Info("upload rejected by its first bytes", zap.String("upload", string(up.id)), zap.String("detail", e.Detail))
 	s.in.opts.Observer(Event{Kind: Rejected, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Code: e.Code, Bytes: st.Received.Size()})
 	s.letGo(up)
 	s.answer(e)
+}
+
+// remove deletes an upload that was refused. If that fails, it expires.
+func (s *session) remove(up *upload) {
+	err := s.in.store.Delete(s.in.work, up.id)
+	if q := s.in.quota; q != nil && err == nil {
+		q.release(up.id)
+	}
+	if err != nil && !errors.Is(err, resume.ErrNotFound) {
+		s.log.Error("an upload that was refused could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
+	}
 }
 
 // letGo passes over what still comes for an upload: its client sent it before
@@ -138,24 +159,47 @@ func (s *session) letGo(up *upload) {
 	s.mu.Unlock()
 }
 
-// condemn leaves word for the other connections that bring in the upload, whose
-// claims are about to end.
-func (in *Ingest) condemn(id resume.ID, e *protocol.Error) {
-	in.mu.Lock()
-	sessions := slices.Collect(maps.Keys(in.sessions))
-	in.mu.Unlock()
-	for _, s := range sessions {
-		s.mu.Lock()
-		if s.up != nil && s.up.id == id {
-			s.up.verdict.Store(e)
-		}
-		for c := range s.completing {
-			if c.id == id && c.verdict != nil {
-				c.verdict.Store(e)
-			}
-		}
-		s.mu.Unlock()
+// refusedHeads remembers for a while which uploads were refused by their heads:
+// other lanes of theirs that end, or come late, hear the same, and bring nothing
+// of them back.
+type refusedHeads struct {
+	mu   sync.Mutex
+	last []refusedHead // in order of time
+}
+
+type refusedHead struct {
+	id    resume.ID
+	owner string
+	at    time.Time
+	e     *protocol.Error
+}
+
+const (
+	refusedFor = time.Minute
+	maxRefused = 1000
+)
+
+func (h *refusedHeads) add(id resume.ID, owner string, e *protocol.Error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	past := 0
+	for past < len(h.last) && (now.Sub(h.last[past].at) > refusedFor || len(h.last)-past >= maxRefused) {
+		past++
 	}
+	h.last = append(slices.Delete(h.last, 0, past), refusedHead{id, owner, now, e})
+}
+
+// of returns what came of the upload, nil if it was not refused of late.
+func (h *refusedHeads) of(id resume.ID, owner string) *protocol.Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.last {
+		if r.id == id && r.owner == owner && time.Since(r.at) <= refusedFor {
+			return r.e
+		}
+	}
+	return nil
 }
 
 // judgeWhole judges an upload that is complete, and was not judged before: nil

@@ -193,6 +193,9 @@ func TestTheLaneWithTheFirstByteDecides(t *testing.T) {
 				for _, p := range []*peer{first, second, third} {
 					refusedHead(t, r, p, id)
 				}
+				late := r.full()
+				late.Send(open(id, length))
+				refusedHead(t, r, late, id)
 				return
 			}
 			first.Acked(100 << 10)

@@ -18,15 +18,16 @@ import (
 // Ingest is the engine behind any number of wrapped handlers. It has
 // goroutines only while it has connections or deliveries.
 type Ingest struct {
-	store  resume.Store
-	opts   Options
-	log    *zap.Logger
-	lines  *logqueue.Queue
-	routes *http.ServeMux // nil: every upgrade is an upload
-	budget *budget
-	quota  *quota // nil: none
-	pace   *flow.Pace
-	clock  clock
+	store   resume.Store
+	opts    Options
+	log     *zap.Logger
+	lines   *logqueue.Queue
+	routes  *http.ServeMux // nil: every upgrade is an upload
+	budget  *budget
+	quota   *quota // nil: none
+	refused refusedHeads
+	pace    *flow.Pace
+	clock   clock
 
 	// work ends when Shutdown gives up waiting: what still runs is cut off.
 	// serving, within it, ends when Shutdown begins, and current, within that,

@@ -26,8 +26,7 @@ type upload struct {
 	judged  bool  // the worker's own
 	growing bool  // draws on its owner's quota as it grows: its length is not known
 	crc     uint32
-	ended   atomic.Bool                     // the client was told why the claim ended
-	verdict *atomic.Pointer[protocol.Error] // on its head, by another connection
+	ended   atomic.Bool // the client was told why the claim ended
 
 	// Guarded by the session's mu.
 	received     int64 // taken in by the claim
@@ -42,7 +41,6 @@ type completion struct {
 	length   int64
 	judged   bool
 	verified atomic.Bool
-	verdict  *atomic.Pointer[protocol.Error] // on its head, by another connection
 }
 
 // state says what is being done with it: protocol.Ack.State.
@@ -153,9 +151,7 @@ func (s *session) open(o *protocol.Open) bool {
 		return false
 	}
 	s.begin(claim, st, maxSize, o)
-	if up, _ := s.current(); up != nil {
-		s.judge(up) // it may be there already
-	}
+	s.judgeOpened()
 	return true
 }
 
@@ -174,7 +170,6 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 // begin makes claim the upload that bytes go to, and says ready.
 func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *protocol.Open) {
 	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: maxSize}
-	up.verdict = new(atomic.Pointer[protocol.Error])
 	up.received, up.ackedDurable = up.start, up.start
 	up.permit, up.head = s.permitted, s.headSize(st.Length, o.Range)
 	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota != nil
@@ -284,6 +279,9 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, max
 		if err := hook(s.req.Context(), &asked); err != nil {
 			return nil, 0, refused(err)
 		}
+	}
+	if e := s.in.refused.of(id, asked.Info.Owner); e != nil {
+		return nil, 0, e
 	}
 	if asked.MaxSize > 0 && asked.Info.Length > asked.MaxSize {
 		return nil, 0, tooLarge(id, asked.MaxSize)

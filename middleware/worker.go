@@ -135,7 +135,7 @@ func (s *session) claimEnded(up *upload, err error) {
 	if up.ended.Swap(true) {
 		return
 	}
-	if e := up.verdict.Load(); e != nil {
+	if e := s.in.refused.of(up.id, up.owner); e != nil {
 		s.letGo(up)
 		s.answer(e)
 		return
