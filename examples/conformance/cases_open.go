@@ -63,7 +63,7 @@ func opening() []*Case {
 		{Name: "id", Must: "Each upload has an id of its own: 22 to 64 characters of `A-Z a-z 0-9 _ -`, from at least 128 random bits.", Level: Must, Section: "5.1, 19.1",
 			size: 1000, expect: Success, pooled: true},
 		{Name: "ticket", Must: "A ticket that it was given is in every `open`, on each connection.", Level: Must, Section: "5.1, 19.6",
-			size: 300_000, ticket: true, expect: Success, script: brokenOnce, check: cameBack},
+			size: 300_000, ticket: true, expect: Success, script: breakOnce, check: cameBack},
 		{Name: "wait-for-ready", Must: "No byte is sent before `ready` was read, unless `open` says `eager`.", Level: Must, Section: "7.3",
 			size: 100_000, expect: Success, script: slowReady},
 		{Name: "empty", Must: "A file of no bytes is an upload like any other.", Level: Must, Section: "5.3", size: 0, expect: Success},
@@ -76,18 +76,6 @@ func opening() []*Case {
 		{Name: "fragments", Must: "A message of the server may come in several frames, with pings between them.", Level: Must, Section: "RFC 6455, 5.4",
 			size: 300_000, expect: Success, script: func(c *conn) { c.pieces = 5; c.serve() }},
 		{Name: "long-message", Must: "A message of the server may have 262,144 bytes.", Level: Must, Section: "17", size: 1000, expect: Success, script: longMessage},
-	}
-}
-
-// brokenOnce breaks the first connection on the way.
-func brokenOnce(c *conn) {
-	if c.n > 1 {
-		c.serve()
-		return
-	}
-	c.window, c.chunk, c.byHand = 64<<10, 16<<10, true
-	if c.opens() && c.takes(1) {
-		c.breaks()
 	}
 }
 
