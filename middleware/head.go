@@ -3,7 +3,6 @@ package middleware
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -214,7 +213,7 @@ func (in *Ingest) judgeWhole(s *session, st resume.State) *protocol.Error {
 	}
 	defer content.Close()
 	head := make([]byte, min(HeadSize, content.Size()))
-	if n, err := content.ReadAt(head, 0); n < len(head) && !errors.Is(err, io.EOF) {
+	if n, err := content.ReadAt(head, 0); n < len(head) {
 		return refusal(st.ID, err)
 	}
 	return in.verdict(s.req, st, head)
