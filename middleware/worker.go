@@ -114,7 +114,7 @@ func (s *session) store(b *block) {
 	if !s.judge(up) {
 		return
 	}
-	s.out.poke()
+	s.tellIfDue(up)
 	if s.plain != nil && up.length >= 0 && up.claim.Cursor() == up.length {
 		s.finish(&protocol.Finish{Digest: s.plain.Digest})
 	}
@@ -168,6 +168,20 @@ func (s *session) goAway() {
 
 // goawayRetry is when a client told to go away may come back.
 const goawayRetry = 500 * time.Millisecond
+
+// tellIfDue has out send an ack if one is due: most blocks make none due, and
+// each poke is a goroutine.
+func (s *session) tellIfDue(up *upload) {
+	s.mu.Lock()
+	due := s.beats && s.ackDue(up)
+	if s.beats && !due {
+		s.ackLater()
+	}
+	s.mu.Unlock()
+	if due {
+		s.out.poke()
+	}
+}
 
 // progress returns the ack that is due, nil if none is. out calls it.
 func (s *session) progress() *protocol.Ack {
