@@ -146,7 +146,7 @@ var faults = map[string]string{
 	"gives up when bytes are missing":                         "finish-missing",
 	"opens again after a digest that does not fit":            "digest-mismatch",
 	"gives up over a check":                                   "check-mismatch",
-	"takes rejected for success":                              "rejected rejected-lost",
+	"takes rejected for success":                              "rejected rejected-lost rejected-early",
 	"keeps the app's answer to itself":                        "rejected rejected-lost",
 	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal rejected-early",
 	"tries again what was refused":                            "forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal not-found bad-id",
