@@ -37,6 +37,8 @@ func init() {
 //		}
 //		on_complete     webhook <url>
 //		owner           <placeholder>
+//		ticket_key      <key> [<old key>]
+//		accept_types    <media type>...
 //		max_size        <size>
 //		max_lifetime    <duration>
 //		quota           <size> per_owner
@@ -81,6 +83,8 @@ var subdirectives = map[string]func(*parser) error{
 	"deliver":         (*parser).parseDeliver,
 	"on_complete":     (*parser).parseOnComplete,
 	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
+	"ticket_key":      (*parser).parseTicketKey,
+	"accept_types":    (*parser).parseAcceptTypes,
 	"max_size":        func(p *parser) error { return p.size(&p.h.MaxSize) },
 	"max_lifetime":    (*parser).parseMaxLifetime,
 	"quota":           (*parser).parseQuota,
@@ -95,12 +99,12 @@ var subdirectives = map[string]func(*parser) error{
 
 // subdirectiveNames are the same in the order of the documentation.
 var subdirectiveNames = []string{
-	"store", "expire", "sync", "deliver", "on_complete", "owner", "max_size", "max_lifetime",
+	"store", "expire", "sync", "deliver", "on_complete", "owner", "ticket_key", "accept_types", "max_size", "max_lifetime",
 	"quota", "max_uploads", "bandwidth", "allow_origin", "keepalive", "memory", "max_connections", "sha256",
 }
 
 // repeatable are the options that may stand more than once.
-var repeatable = []string{"allow_origin", "bandwidth", "max_connections"}
+var repeatable = []string{"allow_origin", "accept_types", "bandwidth", "max_connections"}
 
 func (p *parser) option() error {
 	name := p.Val()
@@ -247,6 +251,24 @@ func (p *parser) parseOnComplete() error {
 		return p.Errf("on_complete %s, expected: on_complete webhook <url>", strings.Join(args, " "))
 	}
 	p.h.Webhook = args[1]
+	return nil
+}
+
+func (p *parser) parseTicketKey() error {
+	keys := p.RemainingArgs()
+	if len(keys) < 1 || len(keys) > 2 { // the error must not tell them
+		return p.Errf("ticket_key has %d keys, expected one, or the new and the old one, such as: ticket_key {env.UPLOAD_KEY}", len(keys))
+	}
+	p.h.TicketKeys = keys
+	return nil
+}
+
+func (p *parser) parseAcceptTypes() error {
+	types := p.RemainingArgs()
+	if len(types) == 0 {
+		return p.Err("accept_types needs a media type, such as image/* or application/pdf")
+	}
+	p.h.AcceptTypes = append(p.h.AcceptTypes, types...)
 	return nil
 }
 

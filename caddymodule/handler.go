@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/ticket"
 )
 
 func init() {
@@ -43,12 +45,13 @@ func init() {
 type Handler struct {
 	Config
 
-	store  StoreModule
-	engine *engine
-	ctx    caddy.Context
-	server *caddyhttp.Server // nil outside of a HTTP server
-	events *caddyevents.App
-	log    *zap.Logger
+	store   StoreModule
+	tickets *ticket.Verifier // nil: no ticket is needed
+	engine  *engine
+	ctx     caddy.Context
+	server  *caddyhttp.Server // nil outside of a HTTP server
+	events  *caddyevents.App
+	log     *zap.Logger
 }
 
 // Config is the options of the handler.
@@ -69,6 +72,18 @@ type Config struct {
 	// Whose the upload is, usually a placeholder. Nobody can resume, see or
 	// cancel the upload of another owner. Default: `{http.auth.user.id}`.
 	Owner string `json:"owner,omitempty"`
+
+	// Keys of signed tickets, without which nothing can be uploaded then: one, or
+	// the new and the old one. Each has at least 32 bytes, usually from a
+	// placeholder such as `{env.UPLOAD_KEY}`; one without a value is an error. A
+	// ticket that names an owner goes before `owner`. Default: none, no ticket is
+	// needed.
+	TicketKeys []string `json:"ticket_keys,omitempty"`
+
+	// Kinds of content that are taken, such as `application/pdf` or `image/*`,
+	// told by the first bytes. Other files are refused as soon as these have come.
+	// Default: every kind.
+	AcceptTypes []string `json:"accept_types,omitempty"`
 
 	// The most bytes an upload may have. Default: no bound.
 	MaxSize int64 `json:"max_size,omitempty"`

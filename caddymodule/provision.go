@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/wsingest/wsingest/middleware"
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
 
@@ -30,6 +31,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	if err := h.readTicketKeys(); err != nil {
+		return err
+	}
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -43,6 +47,28 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	live.add(h)
 	return registerMetrics(ctx.GetMetricsRegistry())
+}
+
+// readTicketKeys puts the keys in the place of their placeholders, before the
+// engine is looked for: one with other keys is another.
+func (h *Handler) readTicketKeys() (err error) {
+	if h.TicketKeys == nil {
+		return nil
+	}
+	var keys [][]byte
+	texts := make([]string, len(h.TicketKeys))
+	for i, key := range h.TicketKeys {
+		if texts[i], err = caddy.NewReplacer().ReplaceOrErr(key, true, true); err != nil {
+			// Not err itself: a key with braces in it would be told.
+			return fmt.Errorf("ws_ingest: ticket_key: a placeholder in key %d has no value: is the environment variable set where Caddy runs?", i+1)
+		}
+		keys = append(keys, []byte(texts[i]))
+	}
+	if h.tickets, err = ticket.NewVerifier(keys...); err != nil {
+		return fmt.Errorf("ws_ingest: ticket_key: %w", err)
+	}
+	h.TicketKeys = texts
+	return nil
 }
 
 func (h *Handler) loadStore() error {
@@ -135,6 +161,8 @@ func (h *Handler) options(e *engine) middleware.Options {
 		Address:                  clientAddress,
 		Memory:                   h.Memory,
 		Owner:                    ownerFrom(h.Owner),
+		Tickets:                  h.tickets,
+		AcceptTypes:              h.AcceptTypes,
 		Refuse:                   refuse,
 		Deliveries:               &e.store.deliveries,
 		Logger:                   e.log.logger(),

@@ -31,7 +31,7 @@ func (s *session) finish(m *protocol.Finish) {
 		return
 	}
 	s.up = nil
-	c := &completion{id: up.id, claim: up.claim, length: up.received}
+	c := &completion{id: up.id, claim: up.claim, length: up.received, permit: up.permit, judged: up.judged}
 	s.startCompletion(c)
 	s.mu.Unlock()
 	go func() {
@@ -106,7 +106,11 @@ func (s *session) endCompletion(c *completion) {
 // complete makes the upload durable, verifies it, and has it delivered.
 func (s *session) complete(c *completion, o resume.FinishOptions) {
 	began := time.Now()
-	st, err := c.claim.Finish(s.in.work, o)
+	err := c.permit.demand(&o)
+	var st resume.State
+	if err == nil {
+		st, err = c.claim.Finish(s.in.work, o)
+	}
 	if err != nil {
 		now := c.claim.State()
 		c.claim.Close()
@@ -115,6 +119,10 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 			return
 		}
 		s.log.Info("the upload could not be finished", zap.String("upload", string(c.id)), zap.Error(err))
+		if e := s.in.refused.of(c.id, now.Owner); e != nil {
+			s.answer(e)
+			return
+		}
 		s.answer(refusal(c.id, err))
 		return
 	}
@@ -130,7 +138,7 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 // tells the client.
 func (s *session) settle(c *completion, st resume.State) {
 	c.verified.Store(true)
-	if m := s.in.deliver(s, st); m != nil {
+	if m := s.in.deliver(s, st, c.judged); m != nil {
 		s.answer(m)
 	}
 }

@@ -59,22 +59,23 @@ func (ds *Deliveries) once(id resume.ID, gone <-chan struct{}, deliver func() pr
 
 // deliver brings a complete upload to its app or its directory, if that has
 // not happened yet, and returns what its client is told: a done or an error.
-// nil when the client has gone, and another connection is at it.
-func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
+// nil when the client has gone, and another connection is at it. judged says
+// that its head was judged already.
+func (in *Ingest) deliver(s *session, st resume.State, judged bool) protocol.Message {
 	return in.opts.Deliveries.once(st.ID, s.gone, func() (answer protocol.Message) {
 		defer func() {
 			if p := recover(); p != nil {
 				answer = s.hookPanicked(st.ID, p)
 			}
 		}()
-		return in.deliverNow(s, st.ID)
+		return in.deliverNow(s, st.ID, judged)
 	})
 }
 
 // deliverNow tries until somebody has taken the upload, for Options.DeliverFor
 // at most. The result is stored before anybody hears of it, so that it is the
 // same however often it is asked for.
-func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
+func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Message {
 	log := s.log.With(zap.String("upload", string(id)))
 	st, err := in.store.Stat(in.work, id)
 	if err != nil {
@@ -91,6 +92,13 @@ func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
 	}
 	began := time.Now()
 	var answer protocol.Message // the app's, which is not asked twice for the sake of Confirm
+	if !judged {
+		if e := in.judgeWhole(s, st); e != nil && e.Resumable {
+			return e // nobody could say
+		} else if e != nil {
+			answer = e
+		}
+	}
 	attempt := func() (m protocol.Message, err error) {
 		if answer == nil {
 			answer, err = in.attempt(s, st)

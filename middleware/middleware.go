@@ -26,6 +26,7 @@ type Ingest struct {
 	budget    *budget
 	quota     *quota          // nil: none
 	bandwidth *bandwidthLimit // nil: none
+	refused   refusedHeads
 	pace      *flow.Pace
 	clock     clock
 

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
 
@@ -81,11 +84,27 @@ type Options struct {
 	// host of RemoteAddr.
 	Address func(*http.Request) string
 
+	// Tickets, if set, makes every upload need a signed ticket of the app, which
+	// says whose it is and what it may be: see package ticket. A ticket without an
+	// owner leaves that to Owner. nil: none is needed.
+	Tickets *ticket.Verifier
+
 	// OnOpen is asked before an upload is created or taken up, and may change
 	// what an [Opening] lets it, or refuse: with a *[Refusal] to choose the code,
 	// with any other error as "forbidden". It may be called several times for
 	// one upload.
 	OnOpen func(context.Context, *Opening) error
+
+	// AcceptTypes are the kinds of content taken, such as "application/pdf" or
+	// "image/*", as http.DetectContentType tells them by the first bytes. Others
+	// are rejected as soon as these have come. None: every kind.
+	AcceptTypes []string
+
+	// OnHead decides on the first bytes of an upload, which are in the store by
+	// then and not delivered: an error rejects it for good and deletes it, a
+	// *[Refusal] with RetryAfter keeps it for another time. Nothing is taken in
+	// over the connection meanwhile. It may be called several times for one upload.
+	OnHead func(context.Context, *Head) error
 
 	// OnComplete is told of an upload that was delivered, before its client is.
 	// After a crash it may be told twice.
@@ -264,6 +283,11 @@ func (o Options) withDefaults() (Options, error) {
 	for _, pattern := range o.AllowedOrigins {
 		if _, err := path.Match(pattern, ""); err != nil {
 			refuse("option AllowedOrigins: %q is no pattern: %v", pattern, err)
+		}
+	}
+	for _, t := range o.AcceptTypes {
+		if kind, params, err := mime.ParseMediaType(t); err != nil || len(params) > 0 || strings.Count(kind, "/") != 1 || kind[0] == '*' {
+			refuse("AcceptTypes has %q, expected media types such as application/pdf or image/*", t)
 		}
 	}
 	k := &o.Keepalive

@@ -22,7 +22,10 @@ type upload struct {
 	length  int64 // resume.UnknownLength: not known
 	maxSize int64 // 0: no bound
 	created time.Time
-	growing bool // draws on its owner's quota as it grows: its length is not known
+	permit  permit
+	head    int64 // bytes of it that are judged here; -1: none
+	judged  bool  // the worker's own
+	growing bool  // draws on its owner's quota as it grows: its length is not known
 	crc     uint32
 	ended   atomic.Bool // the client was told why the claim ended
 
@@ -35,7 +38,9 @@ type upload struct {
 type completion struct {
 	id       resume.ID
 	claim    resume.Claim // nil: was complete already
+	permit   permit
 	length   int64
+	judged   bool
 	verified atomic.Bool
 }
 
@@ -147,6 +152,7 @@ func (s *session) open(o *protocol.Open) bool {
 		return false
 	}
 	s.begin(claim, st, most, o)
+	s.judgeOpened()
 	return true
 }
 
@@ -166,6 +172,7 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *protocol.Open) {
 	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: most.size, created: st.Created}
 	up.received, up.ackedDurable = up.start, up.start
+	up.permit, up.head = s.permitted, s.headSize(st.Length, o.Range)
 	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota.boundsBytes()
 	kind, verb := Opened, "upload opened"
 	if st.Epoch > 1 {
@@ -281,10 +288,16 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, mos
 			asked.Range.End = *r.End
 		}
 	}
+	if s.permitted, err = s.checkTicket(&asked); err != nil {
+		return nil, most, err
+	}
 	if hook := s.in.opts.OnOpen; hook != nil {
 		if err := hook(s.req.Context(), &asked); err != nil {
 			return nil, most, refused(err)
 		}
+	}
+	if e := s.in.refused.of(id, asked.Info.Owner); e != nil {
+		return nil, most, e
 	}
 	if asked.MaxSize > 0 && asked.Info.Length > asked.MaxSize {
 		return nil, most, tooLarge(id, asked.MaxSize)
@@ -297,7 +310,7 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, mos
 		}
 	}
 	claim, err = s.in.store.Open(s.in.work, resume.OpenOptions{
-		Info: asked.Info, Range: asked.Range, MustExist: o.Resume, Notify: s.out.poke,
+		Info: asked.Info, Range: asked.Range, MustExist: o.Resume || s.permitted.resumeOnly, Notify: s.out.poke,
 	})
 	if err != nil {
 		if fresh {

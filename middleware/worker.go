@@ -113,6 +113,9 @@ func (s *session) store(b *block) {
 		s.claimEnded(up, err)
 		return
 	}
+	if !s.judge(up) {
+		return
+	}
 	s.tellIfDue(up)
 	if s.plain != nil && up.length >= 0 && up.claim.Cursor() == up.length {
 		s.finish(&protocol.Finish{Digest: s.plain.Digest})
@@ -132,6 +135,11 @@ func (s *session) took(up *upload, n int) {
 // claimEnded tells the client why its claim takes no more bytes.
 func (s *session) claimEnded(up *upload, err error) {
 	if up.ended.Swap(true) {
+		return
+	}
+	if e := s.in.refused.of(up.id, up.owner); e != nil {
+		s.letGo(up)
+		s.answer(e)
 		return
 	}
 	if st := up.claim.State(); st.Phase != resume.Receiving {

@@ -115,6 +115,7 @@ var faults = map[string]string{
 	"makes short ids":                                         "id",
 	"makes ids of little chance":                              "id",
 	"has one id for all files":                                "id",
+	"shows its ticket once":                                   "ticket",
 	"does not wait for ready":                                 "wait-for-ready",
 	"forgets files without bytes":                             "empty",
 	"forgets files of one byte":                               "one-byte",
@@ -156,9 +157,9 @@ var faults = map[string]string{
 	"gives up when bytes are missing":                         "finish-missing",
 	"opens again after a digest that does not fit":            "digest-mismatch",
 	"gives up over a check":                                   "check-mismatch",
-	"takes rejected for success":                              "rejected rejected-lost",
+	"takes rejected for success":                              "rejected rejected-lost rejected-early",
 	"keeps the app's answer to itself":                        "rejected rejected-lost",
-	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal",
+	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal rejected-early",
 	"tries again what was refused":                            "forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal not-found bad-id",
 	"takes back what another took over":                       "superseded superseded-close",
 	"comes back after a close with 1008":                      "close-1008",
@@ -177,7 +178,7 @@ var long = []string{"reads-while-sending", "window-zero", "heartbeats", "slow-de
 
 // breaking are cases with a pause after a connection that broke, without which
 // there is too little to tell chance from habit.
-var breaking = []string{"same-id", "resume", "lost-received", "cut-message", "holes", "stream-resume", "cursor", "done-lost", "rejected-lost"}
+var breaking = []string{"same-id", "ticket", "resume", "lost-received", "cut-message", "holes", "stream-resume", "cursor", "done-lost", "rejected-lost"}
 
 // timed are the faults that are seen by the clock, and what is said of them: a
 // client that is only stopped would be found fault with, too.

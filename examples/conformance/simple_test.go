@@ -29,6 +29,7 @@ type simple struct {
 	id        string
 	finished  bool
 	impatient bool          // did send before ready
+	shown     bool          // its ticket
 	delay     time.Duration // before the next attempt
 
 	// Of all connections so far.

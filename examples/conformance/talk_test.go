@@ -310,6 +310,9 @@ func (c *talk) open() error {
 	if c.stream && c.fault != "says a length of a stream" {
 		m.Length = nil
 	}
+	if c.fault != "shows its ticket once" || !c.shown {
+		m.Ticket, c.shown = given, true
+	}
 	if c.fault == "says a wrong length" && m.Length != nil {
 		length++
 	}

@@ -44,13 +44,15 @@ type server struct {
 	status int
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T) *server { return newServerWith(t, middleware.Options{}) }
+
+func newServerWith(t *testing.T, o middleware.Options) *server {
 	store, err := filestore.New(t.TempDir(), filestore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{files: map[string][]byte{}, status: http.StatusCreated}
-	s.ingest, err = middleware.New(store, middleware.Options{})
+	s.ingest, err = middleware.New(store, o)
 	if err != nil {
 		t.Fatal(err)
 	}
