@@ -1,0 +1,3 @@
+package s3store
+
+func (s *Store) scan() { <-s.work.Done() }
