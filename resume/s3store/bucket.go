@@ -120,7 +120,7 @@ func classify(err error) error {
 // storage refuses for what it is, it will refuse again; but not what says that
 // bytes were damaged on the way, nor that somebody else writes just now.
 func passing(err error) bool {
-	if errors.Is(err, errNoKey) || errors.Is(err, errNoUpload) || errors.Is(err, errCondition) {
+	if errors.Is(err, errNoKey) || errors.Is(err, errNoUpload) || errors.Is(err, errCondition) || errors.Is(err, errCopySum) {
 		return false
 	}
 	var answer minio.ErrorResponse
@@ -247,11 +247,29 @@ func (b *bucket) putPart(ctx context.Context, m *multipart, i int, size int64, c
 
 // copyPart makes part i of bytes that an object has.
 func (b *bucket) copyPart(ctx context.Context, m *multipart, i int, from string, off, size int64) error {
-	return b.try(ctx, fmt.Sprintf("copy part %d of %s", i+1, m.Key), size, func(ctx context.Context) error {
+	err := b.try(ctx, fmt.Sprintf("copy part %d of %s", i+1, m.Key), size, func(ctx context.Context) error {
 		_, err := b.CopyObjectPart(ctx, b.name, from, b.name, m.Key, m.UploadID, i+1, off, size, nil)
 		return err
 	})
+	if err != nil || !b.sums {
+		return err
+	}
+	return b.try(ctx, fmt.Sprintf("list part %d of %s", i+1, m.Key), 0, func(ctx context.Context) error {
+		page, err := b.ListObjectParts(ctx, b.name, m.Key, m.UploadID, i, 1)
+		if err != nil {
+			return err
+		}
+		if len(page.ObjectParts) == 0 || len(page.ObjectParts[0].ChecksumCRC32C) != len(encodeCRC(0)) {
+			return errCopySum
+		}
+		return nil
+	})
 }
+
+// errCopySum: the storage gave a copied part a sum that is not its own, and
+// will not take it when the upload is completed. versitygw 1.8.0 does so when
+// the source was made of parts itself.
+var errCopySum = errors.New("a copied part has no checksum of its own")
 
 // parts lists what a multipart upload has.
 func (b *bucket) parts(ctx context.Context, m *multipart) (map[int]minio.ObjectPart, error) {

@@ -92,8 +92,10 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 	if err != nil {
 		return false, err
 	}
+	u.grounded = true // it is whole: nothing is to be made parts of again
 	sum, err := u.digest(objects, length, want, o.SHA256)
 	if err != nil {
+		u.grounded = false
 		u.info.Length = was
 		if recordErr := u.record(objects, nil); recordErr != nil {
 			return false, recordErr

@@ -78,8 +78,12 @@ func (u *upload) launchAs(i int) {
 		return
 	}
 	fresh := slices.ContainsFunc(from, func(s source) bool { return s.block != nil })
-	if !fresh && u.flying >= copiesInFlight {
+	switch {
+	case fresh:
+	case u.flying >= copiesInFlight:
 		return // when one of them has landed
+	case len(u.objects) == 1 && u.objects[0].Size == u.info.Length && len(u.blocks) == 0:
+		return // all of it is one object already
 	}
 	for _, s := range from {
 		if s.block != nil {
@@ -149,7 +153,10 @@ func (u *upload) putPart(ctx context.Context, p *parts, i int, from []source) er
 	}
 	first, size := from[0], from[len(from)-1].End-from[0].Start
 	if len(from) == 1 && first.key != "" {
-		return u.store.bucket.copyPart(ctx, m, i, first.key, first.off, size)
+		if err := u.store.bucket.copyPart(ctx, m, i, first.key, first.off, size); !errors.Is(err, errCopySum) {
+			return err
+		}
+		// Then the bytes have to come by here.
 	}
 	body, crc, err := u.body(ctx, from, size)
 	if err != nil {

@@ -14,7 +14,8 @@ const (
 type plan struct {
 	size int64
 	// growing: the length was not known. The size doubles every thousand parts,
-	// so that ten thousand hold 1023 thousand times the first: 7.8 TiB from 8 MiB.
+	// so that ten thousand hold 1023 thousand times the first: 5.8 TiB from the
+	// least, 6 MiB.
 	growing bool
 }
 
@@ -22,7 +23,7 @@ const growEvery = maxParts / 10
 
 func newPlan(length, least int64) plan {
 	if length < 0 {
-		return plan{size: min(least, maxPart>>9), growing: true}
+		return plan{size: min(max(least, 6<<20), maxPart>>9), growing: true}
 	}
 	size := least
 	if need := (length + maxParts - 1) / maxParts; need > size {

@@ -209,6 +209,10 @@ func (u *upload) release() {
 	s.mu.Unlock()
 	u.mu.Lock()
 	u.dropBlocks(func(*block) bool { return true })
+	if p := u.parts; p != nil && p.UploadID != "" && u.dead != nil {
+		// Another node may not know of it.
+		s.sweeping.Go(func() { _ = s.abortUnnamed(s.work, u.id, p.multipart) })
+	}
 	u.mu.Unlock()
 	close(u.gone)
 	if drained {
