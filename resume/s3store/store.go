@@ -152,10 +152,10 @@ func (s *Store) Stat(ctx context.Context, id resume.ID) (resume.State, error) {
 	if _, err := resume.ParseID(string(id)); err != nil {
 		return resume.State{}, err
 	}
-	if st, ok := s.live(id); ok {
-		return st, nil
-	}
 	r, _, err := s.read(ctx, id)
+	if st, ok := s.live(id); ok && (err != nil || r.Node == s.node || r.Epoch <= st.Epoch && !r.Gone) {
+		return st, nil // with what is received, and nobody else has it since
+	}
 	if err == nil && r.Gone {
 		err = resume.ErrNotFound
 	}

@@ -79,10 +79,6 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// shared is where the folder goes: into memory, where there is such a thing with
-// extended attributes, since what a disk does is not what is tested.
-func shared() string { return os.TempDir() }
-
 // Run starts the server again after Stop, with what it had.
 func (s *Server) Run() error {
 	s.process = exec.Command(s.program, "--quiet", "--port", s.Endpoint, "--access", AccessKey, "--secret", SecretKey, "posix", s.dir)
