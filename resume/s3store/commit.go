@@ -42,6 +42,9 @@ func (u *upload) commit(tail bool) error {
 		for u.dead == nil && slices.ContainsFunc(pending, func(b *block) bool { return !b.landed }) {
 			_ = u.wait(u.store.work)
 		}
+		if objects, err = u.compact(objects); err != nil {
+			u.fail(err)
+		}
 		if u.dead != nil {
 			return u.wrap(u.dead)
 		}

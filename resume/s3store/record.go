@@ -53,11 +53,19 @@ type object struct {
 	Pieces []piece `json:"pieces"`
 }
 
-// piece is a range of the upload that lies at Off of an object.
-type piece struct {
-	Start int64 `json:"start"`
-	End   int64 `json:"end"`
-	Off   int64 `json:"off"`
+// piece is a range of the upload that lies at Off of an object. There may be a
+// thousand, so that a record has them as start, end and off without names.
+type piece struct{ Start, End, Off int64 }
+
+func (p piece) MarshalJSON() ([]byte, error) {
+	return json.Marshal([3]int64{p.Start, p.End, p.Off})
+}
+
+func (p *piece) UnmarshalJSON(b []byte) error {
+	var n [3]int64
+	err := json.Unmarshal(b, &n)
+	*p = piece{Start: n[0], End: n[1], Off: n[2]}
+	return err
 }
 
 // multipart is the multipart upload under way. Its parts that count are those

@@ -25,17 +25,3 @@ func merge(lists ...[]resume.Extent) resume.Extents {
 	}
 	return out
 }
-
-// covers reports whether sorted, disjoint ranges hold every byte of r.
-func covers(ranges []resume.Range, r resume.Range) bool {
-	off := r.Start
-	for _, x := range ranges {
-		if x.Start <= off && off < x.End {
-			off = x.End
-		}
-	}
-	return off >= r.End
-}
-
-// without returns what of r is outside of the ranges of x.
-func without(r resume.Range, x resume.Extents) []resume.Range { return x.Missing(r) }

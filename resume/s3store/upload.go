@@ -285,13 +285,6 @@ func (u *upload) fail(err error) {
 
 func (u *upload) wrap(err error) error { return fmt.Errorf("upload %s: %w", u.id, err) }
 
-func (u *upload) wrapNil(err error) error {
-	if err == nil {
-		return nil
-	}
-	return u.wrap(err)
-}
-
 func (u *upload) durable() resume.Extents {
 	lists := make([][]resume.Extent, 0, 1+len(u.claims))
 	lists = append(lists, u.stored)
