@@ -233,7 +233,7 @@ func (b *bucket) begin(ctx context.Context, key string) (id string, err error) {
 	return id, err
 }
 
-// putPart uploads part i, counted from 0. Without crc the storage has nothing to compare with.
+// putPart uploads part i, counted from 0.
 func (b *bucket) putPart(ctx context.Context, m *multipart, i int, size int64, crc *uint32, body func() io.Reader) error {
 	return b.try(ctx, fmt.Sprintf("PUT part %d of %s", i+1, m.Key), size, func(ctx context.Context) error {
 		o := minio.PutObjectPartOptions{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -24,6 +25,7 @@ type claim struct {
 	over context.CancelFunc
 
 	err           error // why it ended, with the upload's id; nil while it lives
+	ended         time.Time
 	wrote         bool
 	start, cursor int64
 	gapEnd        int64 // bytes from cursor up to here are missing
@@ -85,9 +87,7 @@ func (c *claim) end(err error) {
 	}
 	u.stored = merge(u.stored, c.fresh)
 	c.fresh = nil
-	if len(u.blocks) > 0 {
-		u.flush = true
-	}
+	c.ended = time.Now()
 	u.wake()
 	go u.release() // it takes mu
 }

@@ -196,6 +196,9 @@ func pairs(sets ...map[int]bool) (out [][2]int) {
 
 // recorded takes over what a record says that is in the bucket now.
 func (u *upload) recorded(r *record, blocks []*block, landed map[int]bool) {
+	if r.Parts != nil && r.Parts.UploadID == u.parts.UploadID {
+		u.parts.recorded = true
+	}
 	for i := range landed {
 		u.parts.have[i] = true
 		delete(u.parts.landed, i)

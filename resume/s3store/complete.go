@@ -54,14 +54,17 @@ func (b *bucket) completeOnce(ctx context.Context, m *multipart, want []wanted) 
 		return err
 	}
 	var parts []minio.CompletePart
+	var total int64
 	for _, w := range want {
 		p, ok := have[w.index]
 		if !ok || p.Size != w.size {
 			return fmt.Errorf("%w: part %d of %s has %d bytes, expected %d", errParts, w.index+1, m.Key, p.Size, w.size)
 		}
+		total += w.size
 		parts = append(parts, minio.CompletePart{PartNumber: w.index + 1, ETag: p.ETag, ChecksumCRC32C: p.ChecksumCRC32C})
 	}
-	err = b.try(ctx, "complete "+m.Key, 0, func(ctx context.Context) error {
+	// Some copy all the bytes before they answer.
+	err = b.try(ctx, "complete "+m.Key, total, func(ctx context.Context) error {
 		_, err := b.CompleteMultipartUpload(ctx, b.name, m.Key, m.UploadID, parts, minio.PutObjectOptions{})
 		return err
 	})

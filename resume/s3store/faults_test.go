@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -209,7 +210,8 @@ func TestNoFaultLosesAByteBelowOffset(t *testing.T) {
 	large, tiny := random(4, 5<<20+150_000), random(4, 300_000)
 	row := 0
 	for _, op := range operations {
-		for name, f := range faults {
+		for _, name := range slices.Sorted(maps.Keys(faults)) {
+			f := faults[name]
 			row++
 			prefix := fmt.Sprintf("row%d/", row)
 			if testing.Short() && row%8 != 0 {

@@ -189,9 +189,7 @@ func (u *upload) sealSmall(all resume.Range) ([]object, error) {
 	u.unlock()
 	o := whole(u.store.dataKey(u.id), all)
 	body, crc, err := u.body(u.store.work, from, all.End)
-	if err == nil && crc == nil {
-		err = u.store.bucket.putUnsummed(u.store.work, o.Key, o.Size, body)
-	} else if err == nil {
+	if err == nil {
 		err = u.store.bucket.put(u.store.work, o.Key, o.Size, *crc, body)
 	}
 	u.mu.Lock()

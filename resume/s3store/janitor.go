@@ -198,7 +198,7 @@ func (s *Store) cleanParts(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		if err := s.abortUnnamed(ctx, id, m); err != nil {
+		if _, err := s.abortUnnamed(ctx, id, m); err != nil {
 			return err
 		}
 	}
@@ -206,12 +206,28 @@ func (s *Store) cleanParts(ctx context.Context) error {
 }
 
 // abortUnnamed ends a multipart upload that the record does not name.
-func (s *Store) abortUnnamed(ctx context.Context, id resume.ID, m multipart) error {
+func (s *Store) abortUnnamed(ctx context.Context, id resume.ID, m multipart) (done bool, err error) {
 	_, uploadID, err := s.names(ctx, id)
 	if err != nil || uploadID == m.UploadID {
-		return err
+		return false, err
 	}
-	return s.bucket.abort(ctx, &m)
+	return true, s.bucket.abort(ctx, &m)
+}
+
+// forsake ends the multipart upload of this node after another has taken the
+// upload. While the record names it still, the other is about to complete it. A
+// late part may have brought it to life again after that (versitygw 1.8.0).
+func (s *Store) forsake(id resume.ID, m multipart) {
+	for range 5 {
+		if done, err := s.abortUnnamed(s.work, id, m); done || err != nil {
+			return // with an error the janitor does it
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-s.work.Done():
+			return
+		}
+	}
 }
 
 // owner returns the upload that a key of bytes belongs to.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -140,9 +141,10 @@ type content struct {
 	key   string
 	size  int64
 
-	mu   sync.Mutex
-	body io.ReadCloser // at off
-	off  int64
+	mu     sync.Mutex
+	body   io.ReadCloser // at off
+	cancel context.CancelFunc
+	off    int64
 }
 
 // Size implements [resume.Content].
@@ -164,8 +166,7 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	defer c.mu.Unlock()
 	n := 0
 	if c.body != nil && c.off == off {
-		n, _ = io.ReadFull(c.body, p)
-		c.off += int64(n)
+		n, _ = c.read(p)
 	}
 	if n == len(p) {
 		return n, end
@@ -173,17 +174,21 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	c.close()
 	err := c.store.bucket.try(c.store.work, "GET "+c.key, int64(len(p)), func(context.Context) error {
 		// The body outlives this try: it is read on by the next ReadAt.
-		body, err := c.store.bucket.open(c.store.work, c.key, off+int64(n), c.size-off-int64(n))
+		live, cancel := context.WithCancel(c.store.work)
+		c.cancel, c.off = cancel, off+int64(n)
+		defer time.AfterFunc(patience(0), cancel).Stop()
+		body, err := c.store.bucket.open(live, c.key, c.off, c.size-c.off)
 		if err != nil {
+			c.close()
 			return err
 		}
-		k, err := io.ReadFull(body, p[n:])
+		c.body = body
+		k, err := c.read(p[n:])
 		n += k
 		if err != nil {
-			body.Close()
+			c.close()
 			return io.ErrUnexpectedEOF
 		}
-		c.body, c.off = body, off+int64(n)
 		return nil
 	})
 	if err != nil {
@@ -192,11 +197,22 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	return n, end
 }
 
+// read fills p from the body, which ends if that takes too long.
+func (c *content) read(p []byte) (int, error) {
+	defer time.AfterFunc(patience(int64(len(p))), c.cancel).Stop()
+	n, err := io.ReadFull(c.body, p)
+	c.off += int64(n)
+	return n, err
+}
+
 func (c *content) close() {
+	if c.cancel != nil {
+		c.cancel()
+	}
 	if c.body != nil {
 		c.body.Close()
-		c.body = nil
 	}
+	c.body, c.cancel = nil, nil
 }
 
 // Close implements [io.Closer].

@@ -60,3 +60,19 @@ func TestMoreClaimsThanMemoryAllGoOn(t *testing.T) {
 		holds(t, s, id, random(byte(i), length))
 	}
 }
+
+// TestPartsLargerThanMemory: as those of an upload of terabytes are. What arrives
+// goes through objects, of which the part is made in the end.
+func TestPartsLargerThanMemory(t *testing.T) {
+	server := s3test.Start(t)
+	server.Bucket(t, "uploads")
+	o := small(server, "")
+	o.Memory, o.PartSize = 16<<20, 33<<20
+	o.SyncInterval = time.Minute
+	s := node(t, o)
+	data := random(7, 35<<20)
+	c := open(t, s, resume.Info{ID: resume.NewID(), Length: int64(len(data))})
+	write(t, c, data)
+	finish(t, c, data)
+	holds(t, s, c.State().ID, data)
+}

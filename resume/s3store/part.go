@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
 	"slices"
 
@@ -186,15 +187,23 @@ func (u *upload) begun(ctx context.Context, p *parts) (*multipart, error) {
 }
 
 // gatherMost is up to where bytes from several places are brought together in
-// memory. More are passed on as they come, without a checksum beforehand.
+// memory. More are read twice: for their checksum, and to be passed on.
 const gatherMost = 32 << 20
 
 // body returns what makes a reader over sources, for each try of a request, and
-// the CRC-32C if it can be known.
+// their CRC-32C.
 func (u *upload) body(ctx context.Context, from []source, size int64) (func() io.Reader, *uint32, error) {
 	stored := slices.ContainsFunc(from, func(s source) bool { return s.block == nil })
 	if stored && size > gatherMost {
-		return func() io.Reader { return &stream{ctx: ctx, b: u.store.bucket, from: from} }, nil, nil
+		body := func() io.Reader { return &stream{ctx: ctx, b: u.store.bucket, from: from} }
+		var crc uint32
+		err := u.store.bucket.try(ctx, "GET the objects of a part", size, func(context.Context) error {
+			h := crc32.New(resume.Castagnoli)
+			_, err := io.Copy(h, body())
+			crc = h.Sum32()
+			return err
+		})
+		return body, &crc, err
 	}
 	pieces := make([][]byte, 0, len(from))
 	var crc uint32

@@ -45,6 +45,10 @@ func (u *upload) tendLoop() {
 	}
 }
 
+// linger is how long what a connection left in memory waits for more of its
+// kind: lanes end together, and a client comes back at once.
+const linger = 100 * time.Millisecond
+
 // untilDue returns how long the oldest block may wait still. Those on their way
 // do not count.
 func (u *upload) untilDue() time.Duration {
@@ -57,6 +61,9 @@ func (u *upload) untilDue() time.Duration {
 			return 0
 		}
 		left = min(left, u.store.opts.SyncInterval-time.Since(b.born))
+		if b.claim.err != nil {
+			left = min(left, linger-time.Since(b.claim.ended))
+		}
 	}
 	return left
 }

@@ -65,10 +65,11 @@ type upload struct {
 // the first part sets out.
 type parts struct {
 	multipart
-	begin  sync.Mutex   // held while it gets one
-	have   map[int]bool // that the record has
-	landed map[int]bool // that the storage has taken, and the next record will have
-	flying map[int]bool // on their way
+	begin    sync.Mutex   // held while it gets one
+	recorded bool         // a record names it
+	have     map[int]bool // that the record has
+	landed   map[int]bool // that the storage has taken, and the next record will have
+	flying   map[int]bool // on their way
 }
 
 // acquire returns the upload id, loaded, with a reference on it. One that is
@@ -173,6 +174,7 @@ func (u *upload) load(ctx context.Context, tainted bool) error {
 	u.parts = newParts(multipart{})
 	if r.Parts != nil {
 		u.parts = newParts(*r.Parts)
+		u.parts.recorded = true
 		for _, h := range r.Parts.Have {
 			for i := h[0]; i <= h[1]; i++ {
 				u.parts.have[i] = true
@@ -209,9 +211,9 @@ func (u *upload) release() {
 	s.mu.Unlock()
 	u.mu.Lock()
 	u.dropBlocks(func(*block) bool { return true })
-	if p := u.parts; p != nil && p.UploadID != "" && u.dead != nil {
-		// Another node may not know of it.
-		s.sweeping.Go(func() { _ = s.abortUnnamed(s.work, u.id, p.multipart) })
+	if p := u.parts; p != nil && p.UploadID != "" && (u.dead != nil || !p.recorded) {
+		// Nobody else may know of it.
+		s.sweeping.Go(func() { s.forsake(u.id, p.multipart) })
 	}
 	u.mu.Unlock()
 	close(u.gone)
