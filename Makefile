@@ -74,6 +74,7 @@ packages:
 prepare: packages
 	$(GO) mod download
 	cd examples/caddy/xcaddy && $(GO) mod download
+	$(GO) tool -C resume/s3store/testdata/versitygw -n versitygw >/dev/null
 	$(GO) build ./...
 	$(GO) build -trimpath -tags nobadger,nomysql,nopgx -o /dev/null ./examples/caddy
 

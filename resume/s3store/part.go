@@ -1,0 +1,272 @@
+package s3store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// source is where a run of bytes is to be had from: memory or an object.
+type source struct {
+	resume.Range
+	block *block
+	key   string
+	off   int64
+}
+
+// sources returns where the bytes of r are, in order; false when some are not
+// there or cannot be had now.
+func (u *upload) sources(r resume.Range) ([]source, bool) {
+	var found []source
+	for _, b := range u.blocks {
+		if b.landed || !b.extent().Overlaps(r) {
+			continue
+		}
+		if b.going {
+			return nil, false
+		}
+		found = append(found, source{Range: b.extent().Range, block: b})
+	}
+	for _, o := range u.objects {
+		for _, p := range o.Pieces {
+			in := resume.Range{Start: max(p.Start, r.Start), End: min(p.End, r.End)}
+			if !in.Empty() {
+				found = append(found, source{Range: in, key: o.Key, off: p.Off + in.Start - p.Start})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b source) int { return cmp.Compare(a.Start, b.Start) })
+	off := r.Start
+	for _, s := range found {
+		if s.Start != off {
+			return nil, false
+		}
+		off = s.End
+	}
+	return found, off == r.End
+}
+
+// single reports whether the upload is so short that it needs no parts.
+func (u *upload) single() bool {
+	return u.info.Length >= 0 && u.info.Length <= u.plan.at(0).End
+}
+
+// copiesInFlight is how many parts of bytes that are safe already are made at
+// a time.
+const copiesInFlight = 4
+
+// launch sends part i on its way if all of it is here.
+func (u *upload) launch(i int) {
+	if !u.single() {
+		u.launchAs(i)
+	}
+}
+
+// launchAs is launch also of the only part there is.
+func (u *upload) launchAs(i int) {
+	p := u.parts
+	if u.grounded || u.dead != nil || p.have[i] || p.landed[i] || p.flying[i] {
+		return
+	}
+	from, ok := u.sources(u.plan.cut(i, u.info.Length))
+	if !ok {
+		return
+	}
+	fresh := slices.ContainsFunc(from, func(s source) bool { return s.block != nil })
+	switch {
+	case fresh:
+	case u.flying >= copiesInFlight:
+		return // when one of them has landed
+	case len(u.objects) == 1 && u.objects[0].Size == u.info.Length && len(u.blocks) == 0:
+		return // all of it is one object already
+	}
+	for _, s := range from {
+		if s.block != nil {
+			s.block.going = true
+		}
+	}
+	p.flying[i] = true
+	u.flying++
+	u.retain()
+	u.tend()
+	go u.fly(p, i, from)
+}
+
+// launchAll looks at every part of which bytes are at hand.
+func (u *upload) launchAll() {
+	seen := map[int]bool{}
+	try := func(i int) {
+		if !seen[i] {
+			seen[i] = true
+			u.launch(i)
+		}
+	}
+	for _, b := range u.blocks {
+		try(b.part)
+	}
+	for _, o := range u.objects {
+		for _, p := range o.Pieces {
+			first, _ := u.plan.part(p.Start)
+			last, _ := u.plan.part(p.End - 1)
+			for i := first; i <= last && u.flying < copiesInFlight; i++ {
+				try(i)
+			}
+		}
+	}
+}
+
+// fly puts a part into the storage.
+func (u *upload) fly(p *parts, i int, from []source) {
+	defer u.release()
+	u.store.putting <- struct{}{}
+	err := u.putPart(u.store.work, p, i, from)
+	<-u.store.putting
+	if errors.Is(err, errNoUpload) {
+		err = u.whoWrote(err)
+	}
+	u.mu.Lock()
+	defer u.unlock()
+	u.flying--
+	delete(p.flying, i)
+	if err != nil {
+		u.fail(err)
+		return
+	}
+	p.landed[i] = true
+	for _, s := range from {
+		if s.block != nil {
+			s.block.landed = true
+		}
+	}
+	u.wake()
+}
+
+func (u *upload) putPart(ctx context.Context, p *parts, i int, from []source) error {
+	m, err := u.begun(ctx, p)
+	if err != nil {
+		return err
+	}
+	first, size := from[0], from[len(from)-1].End-from[0].Start
+	if len(from) == 1 && first.key != "" {
+		if err := u.store.bucket.copyPart(ctx, m, i, first.key, first.off, size); !errors.Is(err, errCopySum) {
+			return err
+		}
+		// Then the bytes have to come by here.
+	}
+	body, crc, err := u.body(ctx, from, size)
+	if err != nil {
+		return err
+	}
+	return u.store.bucket.putPart(ctx, m, i, size, crc, body)
+}
+
+// begun returns the multipart upload, which begins when it is needed first.
+func (u *upload) begun(ctx context.Context, p *parts) (*multipart, error) {
+	p.begin.Lock()
+	defer p.begin.Unlock()
+	m := p.multipart
+	if m.UploadID != "" {
+		return &m, nil
+	}
+	m.Key = u.store.dataKey(u.id)
+	id, err := u.store.bucket.begin(ctx, m.Key)
+	if err != nil {
+		return nil, err
+	}
+	m.UploadID = id
+	u.mu.Lock()
+	p.multipart = m
+	u.unlock()
+	return &m, nil
+}
+
+// gatherMost is up to where bytes from several places are brought together in
+// memory. More are read twice: for their checksum, and to be passed on.
+const gatherMost = 32 << 20
+
+// body returns what makes a reader over sources, for each try of a request, and
+// their CRC-32C.
+func (u *upload) body(ctx context.Context, from []source, size int64) (func() io.Reader, *uint32, error) {
+	stored := slices.ContainsFunc(from, func(s source) bool { return s.block == nil })
+	if stored && size > gatherMost {
+		body := func() io.Reader { return &stream{ctx: ctx, b: u.store.bucket, from: from} }
+		var crc uint32
+		err := u.store.bucket.try(ctx, "GET the objects of a part", size, func(context.Context) error {
+			h := crc32.New(resume.Castagnoli)
+			_, err := io.Copy(h, body())
+			crc = h.Sum32()
+			return err
+		})
+		return body, &crc, err
+	}
+	pieces := make([][]byte, 0, len(from))
+	var crc uint32
+	for _, s := range from {
+		if s.block != nil {
+			pieces = append(pieces, s.block.buf)
+			crc = resume.CombineCRC32C(crc, s.block.crc, s.End-s.Start)
+			continue
+		}
+		p := make([]byte, s.End-s.Start)
+		if err := u.store.bucket.readAt(ctx, s.key, p, s.off); err != nil {
+			return nil, nil, err
+		}
+		pieces = append(pieces, p)
+		crc = resume.CombineCRC32C(crc, resume.UpdateCRC32C(0, p), int64(len(p)))
+	}
+	return func() io.Reader {
+		readers := make([]io.Reader, len(pieces))
+		for i, p := range pieces {
+			readers[i] = bytes.NewReader(p)
+		}
+		return io.MultiReader(readers...)
+	}, &crc, nil
+}
+
+// stream reads sources one after the other.
+type stream struct {
+	ctx  context.Context
+	b    *bucket
+	from []source
+	now  io.ReadCloser
+	left int64
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	for {
+		if s.now != nil {
+			n, err := s.now.Read(p[:min(int64(len(p)), s.left)])
+			s.left -= int64(n)
+			switch {
+			case s.left == 0:
+				s.now.Close()
+				s.now = nil
+				return n, nil
+			case err == io.EOF:
+				return n, io.ErrUnexpectedEOF
+			}
+			return n, err
+		}
+		if len(s.from) == 0 {
+			return 0, io.EOF
+		}
+		next := s.from[0]
+		s.from = s.from[1:]
+		s.left = next.End - next.Start
+		if next.block != nil {
+			s.now = io.NopCloser(bytes.NewReader(next.block.buf))
+			continue
+		}
+		r, err := s.b.open(s.ctx, next.key, next.off, s.left)
+		if err != nil {
+			return 0, err
+		}
+		s.now = r
+	}
+}

@@ -1,0 +1,111 @@
+package s3store
+
+import (
+	"context"
+	"time"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// tend makes sure that somebody looks after the blocks.
+func (u *upload) tend() {
+	if u.tending || u.dead != nil {
+		return
+	}
+	u.tending = true
+	u.retain()
+	go u.tendLoop()
+}
+
+// tendLoop makes durable what has been in memory for SyncInterval, and what
+// parts have landed.
+func (u *upload) tendLoop() {
+	defer u.release()
+	for {
+		u.mu.Lock()
+		if u.dead != nil || len(u.blocks) == 0 && !u.landed() && u.flying == 0 {
+			u.tending, u.flush = false, false
+			u.unlock()
+			return
+		}
+		landed, left := u.landed(), u.untilDue()
+		u.unlock()
+		if !landed && left > 0 {
+			timer := time.NewTimer(left)
+			select {
+			case <-u.kick:
+			case <-timer.C:
+			}
+			timer.Stop()
+			continue
+		}
+		u.turn <- struct{}{}
+		_ = u.commit(left <= 0) // the error has ended the claims
+		u.endTurn()
+	}
+}
+
+// linger is how long what a connection left in memory waits for more of its
+// kind: lanes end together, and a client comes back at once.
+const linger = 100 * time.Millisecond
+
+// untilDue returns how long the oldest block may wait still. Those on their way
+// do not count.
+func (u *upload) untilDue() time.Duration {
+	left := time.Hour
+	for _, b := range u.blocks {
+		if b.going || b.landed {
+			continue
+		}
+		if u.flush {
+			return 0
+		}
+		left = min(left, u.store.opts.SyncInterval-time.Since(b.born))
+		if b.claim.err != nil {
+			left = min(left, linger-time.Since(b.claim.ended))
+		}
+	}
+	return left
+}
+
+// landed reports whether something is in the storage that the record does not
+// say yet.
+func (u *upload) landed() bool { return u.parts != nil && len(u.parts.landed) > 0 }
+
+// reserve takes n bytes from the budget. If there are none, those in parts that
+// are not full are asked to leave memory.
+func (s *Store) reserve(ctx context.Context, n int64) error {
+	for {
+		if s.memory.TryAcquire(n) {
+			return nil
+		}
+		s.mu.Lock()
+		all := make([]*upload, 0, len(s.uploads))
+		for _, u := range s.uploads {
+			all = append(all, u)
+		}
+		s.mu.Unlock()
+		for _, u := range all {
+			select {
+			case <-u.ready:
+			default:
+				continue
+			}
+			u.mu.Lock()
+			if len(u.blocks) > 0 {
+				u.flush = true
+				u.wake()
+			}
+			u.unlock()
+		}
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		err := s.memory.Acquire(once, n)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return resume.ErrClosed
+		}
+	}
+}
