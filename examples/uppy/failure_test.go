@@ -45,9 +45,9 @@ func TestFailedFilesAreRetried(t *testing.T) {
 func TestLostConnectionIsRetriedWhereItWas(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.line.rate.Store(512 << 10)
+	s.line.rate.Store(256 << 10)
 	b := visit(t, s, map[string]any{"giveUpAfter": 2000})
-	files := map[string][]byte{"one.bin": content(3 << 20), "two.bin": content(2 << 20)}
+	files := map[string][]byte{"one.bin": content(4 << 20), "two.bin": content(3 << 20)}
 	b.choose(files)
 	b.press(startAll)
 	b.until("both are on their way", func() bool { return b.count("f.progress.bytesUploaded > 500_000") == 2 })
