@@ -180,15 +180,20 @@ func (m *mallory) hears(o *protocol.Open) (protocol.Message, error) {
 	if err := ws.Write(ctx, websocket.MessageText, protocol.Encode(o)); err != nil {
 		return nil, err
 	}
-	_, b, err := ws.Read(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		_, b, err := ws.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch m, err := protocol.DecodeServer(b); m := m.(type) {
+		case *protocol.Ack: // the heartbeat of a busy server
+		case *protocol.Error:
+			m.ID = ""
+			return m, err
+		default:
+			return m, err
+		}
 	}
-	answer, err := protocol.DecodeServer(b)
-	if e, ok := answer.(*protocol.Error); ok {
-		e.ID = ""
-	}
-	return answer, err
 }
 
 func (m *mallory) resumesWhatIsAnothers() {

@@ -63,7 +63,8 @@ func (b *onlooker) unharmed() {
 	}
 }
 
-// steady is a source of 1 KiB every 20 ms.
+// steady is a source of 1 KiB every 20 ms, and after the first MiB, since nobody
+// may have more than a few, every 200 ms.
 type steady struct {
 	end  chan struct{}
 	rand *rand.ChaCha8
@@ -72,10 +73,14 @@ type steady struct {
 }
 
 func (s *steady) Read(p []byte) (int, error) {
+	pause := 20 * time.Millisecond
+	if s.n > mib {
+		pause *= 10
+	}
 	select {
 	case <-s.end:
 		return 0, io.EOF
-	case <-time.After(20 * time.Millisecond):
+	case <-time.After(pause):
 	}
 	p = p[:min(len(p), 1<<10)]
 	s.rand.Read(p)
