@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/wsingest/wsingest/middleware/protocol"
 )
 
@@ -62,6 +64,9 @@ func refuse(e protocol.Error) func(*conn) {
 			}
 			c.p.act = 1
 			c.fail(&said)
+		}
+		if !said.EndsConnection() { // to cut it now, with bytes unread, could take back what was said
+			c.await(time.Hour, func() bool { return false })
 		}
 	}
 }
