@@ -268,6 +268,9 @@ func TestOneOfTwoOpensAtOneMomentGoesOn(t *testing.T) {
 	server.Bucket(t, "uploads")
 	nodes := []resume.Store{node(t, small(server, "")), node(t, small(server, ""))}
 	rounds := 30
+	if testing.Short() {
+		rounds = 10
+	}
 	if long {
 		rounds = 200
 	}
