@@ -165,8 +165,8 @@ func (u *upload) coveredByOthers(c *claim, r resume.Range) bool {
 // none. It has the turn, and mu, which it gives up meanwhile.
 func (u *upload) seal(length int64) ([]object, error) {
 	all := resume.Range{Start: 0, End: length}
-	if o := u.objects; len(u.blocks) == 0 && len(o) == 1 && o[0].Size == length && slices.Equal(o[0].Pieces, whole("", all).Pieces) {
-		return o, nil
+	if u.inOne(length) {
+		return u.objects, nil
 	}
 	switch {
 	case length == 0:

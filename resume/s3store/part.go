@@ -57,6 +57,12 @@ func (u *upload) single() bool {
 	return u.info.Length >= 0 && u.info.Length <= u.plan.at(0).End
 }
 
+// inOne reports whether one object is all of an upload already.
+func (u *upload) inOne(length int64) bool {
+	return len(u.blocks) == 0 && len(u.objects) == 1 && u.objects[0].Size == length &&
+		slices.Equal(u.objects[0].Pieces, []piece{{Start: 0, End: length}})
+}
+
 // copiesInFlight is how many parts of bytes that are safe already are made at
 // a time.
 const copiesInFlight = 4
@@ -83,8 +89,8 @@ func (u *upload) launchAs(i int) {
 	case fresh:
 	case u.flying >= copiesInFlight:
 		return // when one of them has landed
-	case len(u.objects) == 1 && u.objects[0].Size == u.info.Length && len(u.blocks) == 0:
-		return // all of it is one object already
+	case u.inOne(u.info.Length):
+		return
 	}
 	for _, s := range from {
 		if s.block != nil {
