@@ -33,10 +33,13 @@ func init() {
 //		expire          <duration>|never
 //		sync            <size> [<duration>]
 //		deliver         next [<method>] | file <path> {
-//			on_conflict rename|overwrite|fail
-//			retry_for   <duration>
+//			on_conflict   rename|overwrite|fail
+//			retry_for     <duration>
+//			redeliver_for <duration>|never
+//			keep_headers  <name>...
+//			keep_query    <name>...
 //		}
-//		on_complete     webhook <url>
+//		on_complete     webhook <url> [<secret>]
 //		owner           <placeholder>
 //		max_size        <size>
 //		quota           <size> per_owner
@@ -231,17 +234,51 @@ func (p *parser) deliverOption(d *Deliver, to string) error {
 			return err
 		}
 		return p.end()
+	case name == "redeliver_for":
+		return p.parseRedeliverFor(d)
+	case name == "keep_headers":
+		return p.names(&d.KeepHeaders)
+	case name == "keep_query":
+		return p.names(&d.KeepQuery)
 	default:
-		return p.Errf("unknown option %q of deliver, known are on_conflict, retry_for", name)
+		return p.Errf("unknown option %q of deliver, known are %s", name, strings.Join(deliverOptions, ", "))
 	}
+}
+
+// deliverOptions are the options of deliver, in the order of the documentation.
+var deliverOptions = []string{"on_conflict", "retry_for", "redeliver_for", "keep_headers", "keep_query"}
+
+func (p *parser) parseRedeliverFor(d *Deliver) error {
+	s := ""
+	if err := p.text(&s); err != nil {
+		return err
+	}
+	if s == "never" {
+		d.RedeliverFor = -1
+		return nil
+	}
+	return p.parseDuration(s, &d.RedeliverFor)
+}
+
+// names reads one argument or more.
+func (p *parser) names(to *[]string) error {
+	names := p.RemainingArgs()
+	if len(names) == 0 {
+		return p.Errf("%s needs a name", p.name)
+	}
+	*to = append(*to, names...)
+	return nil
 }
 
 func (p *parser) parseOnComplete() error {
 	args := p.RemainingArgs()
-	if len(args) != 2 || args[0] != "webhook" {
-		return p.Errf("on_complete %s, expected: on_complete webhook <url>", strings.Join(args, " "))
+	if len(args) < 2 || len(args) > 3 || args[0] != "webhook" {
+		return p.Errf("on_complete %s, expected: on_complete webhook <url> [<secret>]", strings.Join(args, " "))
 	}
 	p.h.Webhook = args[1]
+	if len(args) == 3 {
+		p.h.WebhookSecret = args[2]
+	}
 	return nil
 }
 

@@ -22,3 +22,6 @@ func (in *Ingest) Waiting() (n int) {
 	}
 	return n
 }
+
+// SignWebhook is Webhook.sign.
+var SignWebhook = (*Webhook).sign

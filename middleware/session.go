@@ -29,6 +29,8 @@ type session struct {
 	host string // remote host, without the port
 	log  *zap.Logger
 
+	handler int // which call of Wrap next was given to
+
 	full  bool // speaks the full protocol
 	beats bool // wants acks and heartbeats: full, or plain with acks=1
 	plain *protocol.Plain

@@ -207,7 +207,7 @@ func (u *upload) record(at time.Time) record {
 		ID: u.id, Owner: text(u.info.Owner), Name: text(u.info.Name), Type: text(u.info.Type),
 		Length: u.info.Length, Metadata: u.info.Metadata, WantSHA256: u.info.WantSHA256,
 		Phase: u.next.phase, Epoch: u.epoch, Created: seconds(u.created), Updated: seconds(at),
-		SHA256: u.next.sha256, Result: u.next.result, Publish: u.next.publish, Moved: text(u.next.moved),
+		SHA256: u.next.sha256, Origin: u.next.origin, Result: u.next.result, Publish: u.next.publish, Moved: text(u.next.moved),
 	}
 	for _, e := range u.received() {
 		r.Extents = append(r.Extents, extent{e.Start, e.End, int64(e.CRC32C)})
