@@ -32,6 +32,7 @@ func init() {
 //		store           file [<directory>]
 //		expire          <duration>|never
 //		sync            <size> [<duration>]
+//		reserve         <size>
 //		deliver         next [<method>] | file <path> {
 //			on_conflict   rename|overwrite|fail
 //			retry_for     <duration>
@@ -71,7 +72,7 @@ type parser struct {
 	seen []string
 
 	store caddy.Module // as named; nil: not named
-	file  FileStore    // what expire and sync say
+	file  FileStore    // what expire, sync and reserve say
 }
 
 // subdirectives are the options by name.
@@ -79,6 +80,7 @@ var subdirectives = map[string]func(*parser) error{
 	"store":           (*parser).parseStore,
 	"expire":          (*parser).parseExpire,
 	"sync":            (*parser).parseSync,
+	"reserve":         func(p *parser) error { return p.size(&p.file.Reserve) },
 	"deliver":         (*parser).parseDeliver,
 	"on_complete":     (*parser).parseOnComplete,
 	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
@@ -93,7 +95,7 @@ var subdirectives = map[string]func(*parser) error{
 
 // subdirectiveNames are the same in the order of the documentation.
 var subdirectiveNames = []string{
-	"store", "expire", "sync", "deliver", "on_complete", "owner", "max_size", "quota",
+	"store", "expire", "sync", "reserve", "deliver", "on_complete", "owner", "max_size", "quota",
 	"allow_origin", "keepalive", "memory", "max_connections", "sha256",
 }
 
@@ -128,7 +130,7 @@ func (p *parser) finish() error {
 		file.Path = named.Path
 	default:
 		if file != (FileStore{}) {
-			return p.Errf("expire and sync are options of the store file, but the store is %s", named.CaddyModule().ID.Name())
+			return p.Errf("expire, sync and reserve are options of the store file, but the store is %s", named.CaddyModule().ID.Name())
 		}
 		p.h.StoreRaw = caddyconfig.JSONModuleObject(named, "store", named.CaddyModule().ID.Name(), nil)
 		return nil
@@ -161,7 +163,7 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("the store file takes one directory, and %q is another", d.Val())
 	}
 	if d.NextBlock(d.Nesting()) {
-		return d.Err("the store file has no block: expire and sync stand in that of ws_ingest")
+		return d.Err("the store file has no block: expire, sync and reserve stand in that of ws_ingest")
 	}
 	return nil
 }

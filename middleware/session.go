@@ -67,6 +67,7 @@ type session struct {
 	late       bool           // an ack is due soon, if none goes out before
 	resting    bool           // the client has sent nothing for an interval
 	forceAck   bool           // the heartbeat is due
+	starved    bool           // the store has no room for what came in
 	works      sync.WaitGroup // completions
 }
 

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -173,12 +174,28 @@ func (u *upload) commitOnce() {
 	u.commit.lasted = now().Sub(s.at)
 	switch {
 	case u.dead != nil:
+	case isUnwritten(err) && vfs.IsFull(err) && !u.store.isClosed(): // Close does not wait for room
+		u.log.Warn("no room for the record of an upload: trying again", zap.Error(err))
+		u.commitAgain(s)
 	case err != nil:
 		u.fail(storageError(err))
 	default:
 		u.committed(s)
 	}
 	u.wake()
+}
+
+func isUnwritten(err error) bool {
+	var e *unwritten
+	return errors.As(err, &e)
+}
+
+// commitAgain has a later commit do what this one could not, since there was no
+// room for its record. Those who wait for it wait on.
+func (u *upload) commitAgain(s *snapshot) {
+	k := &u.commit
+	k.dirty, k.urgent, k.since = true, false, now()
+	k.data = k.data || s.part != nil
 }
 
 // snapshot takes what the next commit covers: only bytes whose write has

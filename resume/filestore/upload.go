@@ -54,6 +54,7 @@ type upload struct {
 	finisher          *claim   // who finished it
 
 	part    vfs.File // nil while nobody needs it
+	promise int64    // bytes of the disk that are spoken for, and not written yet
 	journal *journal // nil until the first commit
 	commit  committer
 	hash    follower
@@ -209,6 +210,7 @@ func (u *upload) release() {
 	drained := s.closed && len(s.uploads) == 0
 	s.mu.Unlock()
 	u.journal.close()
+	s.space.take(u.promise, u.promise)
 	if u.part != nil {
 		u.part.Close()
 	}
