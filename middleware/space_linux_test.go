@@ -140,8 +140,10 @@ func TestUploadsWaitForRoomAndGoOn(t *testing.T) {
 	}
 	// Another is the Go client, and a plain one sends on and on.
 	results := make(chan error, 1)
+	var told atomic.Bool
 	go func() {
 		src := &client.Source{Reader: io.LimitReader(bytes.NewReader(data), 6<<20), Size: client.UnknownSize, Name: "a"}
+		src.OnProgress = func(p client.Progress) { told.Store(told.Load() || p.WaitingForSpace) }
 		_, err := client.Upload(deadline(t), r.url, src, client.Options{})
 		results <- err
 	}()
@@ -153,10 +155,11 @@ func TestUploadsWaitForRoomAndGoOn(t *testing.T) {
 		}
 		plain.Send(&protocol.Finish{})
 	}()
+	waitFor(t, told.Load)
 	select {
 	case err := <-results:
 		t.Fatalf("the Go client ended without room: %v", err)
-	case <-time.After(300 * time.Millisecond):
+	default:
 	}
 
 	if err := os.Remove(filler); err != nil {
