@@ -35,20 +35,19 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Clients with a ping timeout of half a second stand for those with twenty: what
 # they live through says something only where nothing else runs. make test
-# prints who lived through what. Not under the race detector: it makes everything
-# several times slower, and time is what they are about.
+# prints who lived through what. Under the race detector (-short) fewer are tried,
+# and their ping timeout is a second.
 ALONE := ./middleware/internal/situations
 
-# A browser takes a whole machine: one of these at a time. The race detector sees
-# nothing of a page, so few of their tests are repeated under it (-short), and
-# none of the clients that have no Go in them.
-PAGES   := ./examples/conformance ./examples/quickstart
-FOREIGN := ./examples/uppy ./examples/python
-OTHERS   = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy|python)$$')
+# A browser takes a whole machine, and the clients in Python do: one of these at a
+# time. The race detector sees nothing of them, so of what is different in them
+# alone little is repeated under it (-short).
+PEERS  := ./examples/conformance ./examples/quickstart ./examples/uppy ./examples/python
+OTHERS  = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy|python)$$')
 
 test: prepare
 	$(GO) test -timeout $(TESTTIMEOUT) $(OTHERS)
-	$(GO) test -p 1 -timeout $(TESTTIMEOUT) $(PAGES) $(FOREIGN)
+	$(GO) test -p 1 -timeout $(TESTTIMEOUT) $(PEERS)
 	$(GO) test -v -timeout $(TESTTIMEOUT) $(ALONE)
 
 packages:
@@ -89,7 +88,8 @@ lint:
 
 race: prepare
 	$(GO) test -race $(RACEFLAGS) -timeout $(TESTTIMEOUT) $(OTHERS)
-	$(GO) test -race $(RACEFLAGS) -p 1 -timeout $(TESTTIMEOUT) $(PAGES)
+	$(GO) test -race $(RACEFLAGS) -p 1 -timeout $(TESTTIMEOUT) $(PEERS)
+	$(GO) test -race $(RACEFLAGS) -timeout $(TESTTIMEOUT) $(ALONE)
 
 fuzz:
 	@pkgs=$$($(GO) list ./...) || exit 1; \

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -42,12 +41,17 @@ func init() {
 //		}
 //		on_complete     webhook <url> [<secret>]
 //		owner           <placeholder>
+//		ticket_key      <key> [<old key>]
+//		accept_types    <media type>...
 //		max_size        <size>
+//		max_lifetime    <duration>
 //		quota           <size> per_owner
+//		max_uploads     <number> per_owner
+//		bandwidth       <size> per_connection|per_owner|total
 //		allow_origin    <host>...
 //		keepalive       <interval> [<timeout>]
 //		memory          <size>
-//		max_connections <number>
+//		max_connections <number> [per_owner|per_address]
 //		sha256
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -84,8 +88,13 @@ var subdirectives = map[string]func(*parser) error{
 	"deliver":         (*parser).parseDeliver,
 	"on_complete":     (*parser).parseOnComplete,
 	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
+	"ticket_key":      (*parser).parseTicketKey,
+	"accept_types":    (*parser).parseAcceptTypes,
 	"max_size":        func(p *parser) error { return p.size(&p.h.MaxSize) },
+	"max_lifetime":    (*parser).parseMaxLifetime,
 	"quota":           (*parser).parseQuota,
+	"max_uploads":     (*parser).parseMaxUploads,
+	"bandwidth":       (*parser).parseBandwidth,
 	"allow_origin":    (*parser).parseAllowOrigin,
 	"keepalive":       (*parser).parseKeepalive,
 	"memory":          func(p *parser) error { return p.size(&p.h.Memory) },
@@ -95,12 +104,12 @@ var subdirectives = map[string]func(*parser) error{
 
 // subdirectiveNames are the same in the order of the documentation.
 var subdirectiveNames = []string{
-	"store", "expire", "sync", "reserve", "deliver", "on_complete", "owner", "max_size", "quota",
-	"allow_origin", "keepalive", "memory", "max_connections", "sha256",
+	"store", "expire", "sync", "reserve", "deliver", "on_complete", "owner", "ticket_key", "accept_types", "max_size", "max_lifetime",
+	"quota", "max_uploads", "bandwidth", "allow_origin", "keepalive", "memory", "max_connections", "sha256",
 }
 
 // repeatable are the options that may stand more than once.
-var repeatable = []string{"allow_origin"}
+var repeatable = []string{"allow_origin", "accept_types", "bandwidth", "max_connections"}
 
 func (p *parser) option() error {
 	name := p.Val()
@@ -284,14 +293,22 @@ func (p *parser) parseOnComplete() error {
 	return nil
 }
 
-func (p *parser) parseQuota() error {
-	if err := p.oneSize(&p.h.QuotaPerOwner); err != nil {
-		return err
+func (p *parser) parseTicketKey() error {
+	keys := p.RemainingArgs()
+	if len(keys) < 1 || len(keys) > 2 { // the error must not tell them
+		return p.Errf("ticket_key has %d keys, expected one, or the new and the old one, such as: ticket_key {env.UPLOAD_KEY}", len(keys))
 	}
-	if !p.NextArg() || p.Val() != "per_owner" {
-		return p.Err("quota says for whom: quota <size> per_owner")
+	p.h.TicketKeys = keys
+	return nil
+}
+
+func (p *parser) parseAcceptTypes() error {
+	types := p.RemainingArgs()
+	if len(types) == 0 {
+		return p.Err("accept_types needs a media type, such as image/* or application/pdf")
 	}
-	return p.end()
+	p.h.AcceptTypes = append(p.h.AcceptTypes, types...)
+	return nil
 }
 
 func (p *parser) parseAllowOrigin() error {
@@ -314,19 +331,6 @@ func (p *parser) parseKeepalive() error {
 		}
 	}
 	return p.end()
-}
-
-func (p *parser) parseMaxConnections() error {
-	s := ""
-	if err := p.text(&s); err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return p.Errf("max_connections %s, expected a number, 1 or more", s)
-	}
-	p.h.MaxConnections = n
-	return nil
 }
 
 // text reads the one argument of an option.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/client"
 )
@@ -42,6 +43,19 @@ func TestTheExamplesRunAsTheyAre(t *testing.T) {
 			req.Header = alice
 			if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusOK || resp.ContentLength != 1<<20 {
 				t.Errorf("alice cannot fetch what she sent: %v, %v", resp, err)
+			}
+		},
+		"tickets": func(t *testing.T, url, files string, app *syncBuffer) {
+			grant := mint(t, "this-key-is-public-make-another-one", ticket.Claims{MaxSize: 100})
+			for _, c := range []struct {
+				ticket, data string
+				good         bool
+			}{{grant, "%PDF-1.7", true}, {grant, "Hello, world!", false}, {"", "%PDF-1.7", false}} {
+				src := client.FromReaderAt(strings.NewReader(c.data), int64(len(c.data)))
+				src.Ticket = c.ticket
+				if _, err := client.Upload(deadline(t), url, src, client.Options{}); (err == nil) != c.good {
+					t.Errorf("%+v: %v", c, err)
+				}
 			}
 		},
 		"quota": func(t *testing.T, url, files string, app *syncBuffer) {

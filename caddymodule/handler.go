@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/wsingest/wsingest/middleware/ticket"
 )
 
 func init() {
@@ -43,12 +45,13 @@ func init() {
 type Handler struct {
 	Config
 
-	store  StoreModule
-	engine *engine
-	ctx    caddy.Context
-	server *caddyhttp.Server // nil outside of a HTTP server
-	events *caddyevents.App
-	log    *zap.Logger
+	store   StoreModule
+	tickets *ticket.Verifier // nil: no ticket is needed
+	engine  *engine
+	ctx     caddy.Context
+	server  *caddyhttp.Server // nil outside of a HTTP server
+	events  *caddyevents.App
+	log     *zap.Logger
 }
 
 // Config is the options of the handler.
@@ -75,12 +78,35 @@ type Config struct {
 	// cancel the upload of another owner. Default: `{http.auth.user.id}`.
 	Owner string `json:"owner,omitempty"`
 
+	// Keys of signed tickets, without which nothing can be uploaded then: one, or
+	// the new and the old one. Each has at least 32 bytes, usually from a
+	// placeholder such as `{env.UPLOAD_KEY}`; one without a value is an error. A
+	// ticket that names an owner goes before `owner`. Default: none, no ticket is
+	// needed.
+	TicketKeys []string `json:"ticket_keys,omitempty"`
+
+	// Kinds of content that are taken, such as `application/pdf` or `image/*`,
+	// told by the first bytes. Other files are refused as soon as these have come.
+	// Default: every kind.
+	AcceptTypes []string `json:"accept_types,omitempty"`
+
 	// The most bytes an upload may have. Default: no bound.
 	MaxSize int64 `json:"max_size,omitempty"`
+
+	// How long after its creation an upload must be finished; one that is not is
+	// removed, also while bytes of it come in. Default: no bound.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
 
 	// How many bytes of uploads that are not delivered yet one owner may have in
 	// the store. Default: no bound.
 	QuotaPerOwner int64 `json:"quota_per_owner,omitempty"`
+
+	// How many uploads that are not delivered yet one owner may have in the store.
+	// Default: no bound.
+	MaxUploadsPerOwner int `json:"max_uploads_per_owner,omitempty"`
+
+	// How fast file data may come in. Default: no bound.
+	Bandwidth *Bandwidth `json:"bandwidth,omitempty"`
 
 	// Hosts besides the site's own whose pages may upload: `app.example.com`,
 	// `*.example.com`, `https://app.example.com`, or `*` for every page of the web.
@@ -96,6 +122,15 @@ type Config struct {
 	// The most upload connections at a time; one more is refused with status 503.
 	// Default: 10,000.
 	MaxConnections int `json:"max_connections,omitempty"`
+
+	// The most upload connections of one owner; one more is refused with status
+	// 429. Each lane of an upload is a connection. Default: no bound.
+	MaxConnectionsPerOwner int `json:"max_connections_per_owner,omitempty"`
+
+	// The most upload connections from one address, of IPv6 from one /64; one more
+	// is refused with status 429. Behind a proxy that Caddy trusts it is the
+	// client's address, not the proxy's. Default: no bound.
+	MaxConnectionsPerAddress int `json:"max_connections_per_address,omitempty"`
 
 	// Whether the SHA-256 of every upload is computed, and not only of those whose
 	// client asks for it. Default: false.
@@ -135,6 +170,21 @@ type Deliver struct {
 	// Parameters of the URL of the client's request that such a delivery needs,
 	// kept like the headers. Default: those of the protocol, without the ticket.
 	KeepQuery []string `json:"keep_query,omitempty"`
+}
+
+// Bandwidth is how fast file data may come in, in bytes a second, 16 KiB at
+// least. It counts for all handlers with the same options together.
+type Bandwidth struct {
+	// The most of one connection. Default: no bound.
+	PerConnection int64 `json:"per_connection,omitempty"`
+
+	// The most of all connections of one owner together, which share it equally.
+	// Default: no bound.
+	PerOwner int64 `json:"per_owner,omitempty"`
+
+	// The most of all connections together, which share it equally. Default: no
+	// bound.
+	Total int64 `json:"total,omitempty"`
 }
 
 // Keepalive is how a connection is kept on which nothing happens.

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/wsingest/wsingest/middleware"
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
 
@@ -30,6 +31,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	if err := h.readTicketKeys(); err != nil {
+		return err
+	}
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)
@@ -43,6 +47,28 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	live.add(h)
 	return registerMetrics(ctx.GetMetricsRegistry())
+}
+
+// readTicketKeys puts the keys in the place of their placeholders, before the
+// engine is looked for: one with other keys is another.
+func (h *Handler) readTicketKeys() (err error) {
+	if h.TicketKeys == nil {
+		return nil
+	}
+	var keys [][]byte
+	texts := make([]string, len(h.TicketKeys))
+	for i, key := range h.TicketKeys {
+		if texts[i], err = caddy.NewReplacer().ReplaceOrErr(key, true, true); err != nil {
+			// Not err itself: a key with braces in it would be told.
+			return fmt.Errorf("ws_ingest: ticket_key: a placeholder in key %d has no value: is the environment variable set where Caddy runs?", i+1)
+		}
+		keys = append(keys, []byte(texts[i]))
+	}
+	if h.tickets, err = ticket.NewVerifier(keys...); err != nil {
+		return fmt.Errorf("ws_ingest: ticket_key: %w", err)
+	}
+	h.TicketKeys = texts
+	return nil
 }
 
 func (h *Handler) loadStore() error {
@@ -102,6 +128,9 @@ func (h *Handler) check() error {
 	if h.QuotaPerOwner < 0 {
 		return refuse("quota_per_owner", h.QuotaPerOwner, "a number of bytes")
 	}
+	if h.MaxLifetime < 0 {
+		return refuse("max_lifetime", time.Duration(h.MaxLifetime), "a duration")
+	}
 	if h.Webhook != "" {
 		u, err := url.Parse(h.Webhook)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -129,20 +158,30 @@ func (h *Handler) check() error {
 // part of it may be in them.
 func (h *Handler) options(e *engine) middleware.Options {
 	o := middleware.Options{
-		AllowedOrigins: h.AllowOrigins,
-		MaxSize:        h.MaxSize,
-		QuotaPerOwner:  h.QuotaPerOwner,
-		MaxConnections: h.MaxConnections,
-		Memory:         h.Memory,
-		Owner:          ownerFrom(h.Owner),
-		Refuse:         refuse,
-		Deliveries:     &e.store.deliveries,
-		Logger:         e.log.logger(),
-		Observer:       e.observe,
-		Replay:         &middleware.Replay{To: e.replay, URL: originalURL},
+		AllowedOrigins:           h.AllowOrigins,
+		MaxSize:                  h.MaxSize,
+		QuotaPerOwner:            h.QuotaPerOwner,
+		MaxLifetime:              time.Duration(h.MaxLifetime),
+		MaxUploadsPerOwner:       h.MaxUploadsPerOwner,
+		MaxConnections:           h.MaxConnections,
+		MaxConnectionsPerOwner:   h.MaxConnectionsPerOwner,
+		MaxConnectionsPerAddress: h.MaxConnectionsPerAddress,
+		Address:                  clientAddress,
+		Memory:                   h.Memory,
+		Owner:                    ownerFrom(h.Owner),
+		Tickets:                  h.tickets,
+		AcceptTypes:              h.AcceptTypes,
+		Refuse:                   refuse,
+		Deliveries:               &e.store.deliveries,
+		Logger:                   e.log.logger(),
+		Observer:                 e.observe,
+		Replay:                   &middleware.Replay{To: e.replay, URL: originalURL},
 	}
 	if k := h.Keepalive; k != nil {
 		o.Keepalive = middleware.Keepalive{Interval: time.Duration(k.Interval), Timeout: time.Duration(k.Timeout)}
+	}
+	if b := h.Bandwidth; b != nil {
+		o.Bandwidth = middleware.Bandwidth(*b)
 	}
 	if d := h.Deliver; d != nil {
 		o.DeliverMethod, o.DeliverFor = d.Method, time.Duration(d.RetryFor)
@@ -179,6 +218,13 @@ func ownerFrom(template string) func(*http.Request) string {
 		template = defaultOwner
 	}
 	return func(r *http.Request) string { return replacer(r).ReplaceAll(template, "") }
+}
+
+// clientAddress is who Caddy says the client is: behind proxies it trusts, whom
+// they name.
+func clientAddress(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 func replacer(r *http.Request) *caddy.Replacer {

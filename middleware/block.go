@@ -41,18 +41,20 @@ func (b *block) cut(n int) []byte {
 // since the size of a write to the store decides what it costs.
 var blockSizes = [...]int{16 << 10, 64 << 10, 256 << 10, 1 << 20}
 
-var blockPools [len(blockSizes)]sync.Pool
+// page is what writes to the store are aligned to: a write that begins or ends
+// within one costs the file system a page more.
+const page = 4 << 10
 
 // tryBlock returns an empty block of the class if there is room for it at
-// once, else nil. The block ends where the file position is a multiple of its
-// size, so that writes are aligned.
+// once, else nil. The block ends where the file position is a multiple of a
+// page. Of its own size would be worse: a message that fits would be cut in two.
 func (l *lease) tryBlock(class int, pos int64) *block {
 	size := int64(blockSizes[class])
 	if !l.tryTake(size) {
 		return nil
 	}
 	b := newBlock(class)
-	b.buf = b.buf[:size-pos%size]
+	b.buf = b.buf[:size-pos%page]
 	return b
 }
 
@@ -65,18 +67,60 @@ func (l *lease) waitBlock(stop <-chan struct{}) *block {
 	return newBlock(0)
 }
 
-func newBlock(class int) *block {
-	if b, ok := blockPools[class].Get().(*block); ok {
-		return b
-	}
-	return &block{buf: make([]byte, blockSizes[class]), class: class}
-}
-
 // giveBlock takes a block back.
 func (l *lease) giveBlock(b *block) {
 	l.give(int64(blockSizes[b.class]))
 	b.buf = b.buf[:cap(b.buf)]
 	b.n, b.crc, b.early = 0, 0, false
 	b.keep()
-	blockPools[b.class].Put(b)
+	spares[b.class].put(b)
+}
+
+func newBlock(class int) *block {
+	if b := spares[class].get(); b != nil {
+		return b
+	}
+	return &block{buf: make([]byte, blockSizes[class]), class: class}
+}
+
+// hotBlocks is how many blocks of a class wait on the stack: as many as a
+// connection has between its reader and its worker while the store keeps up.
+const hotBlocks = 4
+
+// spare keeps the blocks of a class that nobody uses. The one given back last
+// goes out first: its memory is in the processor's cache still, and to read
+// into memory that is not takes twice the time. (A sync.Pool hands blocks from
+// one processor to the other oldest first.) What is more than the stack holds
+// is the garbage collector's to free.
+type spare struct {
+	mu  sync.Mutex
+	hot []*block
+	sync.Pool
+}
+
+var spares [len(blockSizes)]spare
+
+func (s *spare) put(b *block) {
+	s.mu.Lock()
+	if len(s.hot) < hotBlocks {
+		s.hot = append(s.hot, b)
+		b = nil
+	}
+	s.mu.Unlock()
+	if b != nil {
+		s.Put(b)
+	}
+}
+
+func (s *spare) get() (b *block) {
+	s.mu.Lock()
+	if last := len(s.hot) - 1; last >= 0 {
+		b, s.hot[last] = s.hot[last], nil
+		s.hot = s.hot[:last]
+	}
+	s.mu.Unlock()
+	if b == nil {
+		b, _ = s.Get().(*block)
+	}
+	return b
 }

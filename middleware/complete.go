@@ -32,7 +32,7 @@ func (s *session) finish(m *protocol.Finish) {
 		return
 	}
 	s.up = nil
-	c := &completion{id: up.id, claim: up.claim, length: up.received}
+	c := &completion{id: up.id, claim: up.claim, length: up.received, permit: up.permit, judged: up.judged}
 	s.startCompletion(c)
 	s.mu.Unlock()
 	go func() {
@@ -107,7 +107,11 @@ func (s *session) endCompletion(c *completion) {
 // complete makes the upload durable, verifies it, and has it delivered.
 func (s *session) complete(c *completion, o resume.FinishOptions) {
 	began := time.Now()
-	st, err := c.claim.Finish(s.in.work, o)
+	err := c.permit.demand(&o)
+	var st resume.State
+	if err == nil {
+		st, err = c.claim.Finish(s.in.work, o)
+	}
 	if err != nil {
 		now := c.claim.State()
 		c.claim.Close()
@@ -116,10 +120,16 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 			return
 		}
 		s.log.Info("the upload could not be finished", zap.String("upload", string(c.id)), zap.Error(err))
+		if e := s.in.refused.of(c.id, now.Owner); e != nil {
+			s.answer(e)
+			return
+		}
 		s.answer(refusal(c.id, err))
 		return
 	}
-	c.claim.Close()
+	// The claim is let go of behind the delivery: until then the store has what
+	// it knows of the upload at hand, and need not read it again.
+	defer c.claim.Close()
 	s.log.Info("upload complete", zap.String("upload", string(c.id)), zap.Int64("length", st.Length), zap.Duration("took", time.Since(began)))
 	s.in.opts.Observer(Event{Kind: Completed, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Bytes: st.Length, Duration: time.Since(began)})
 	s.settle(c, st)
@@ -129,7 +139,7 @@ func (s *session) complete(c *completion, o resume.FinishOptions) {
 // tells the client.
 func (s *session) settle(c *completion, st resume.State) {
 	c.verified.Store(true)
-	if m := s.in.deliver(s, st); m != nil {
+	if m := s.in.deliver(s, st, c.judged); m != nil {
 		s.answer(m)
 	}
 }

@@ -144,8 +144,9 @@ func (ds *Deliveries) settled(id resume.ID) {
 
 // deliver brings a complete upload to its app or its directory, if that has
 // not happened yet, and returns what its client is told: a done or an error.
-// nil when the client has gone, and another connection is at it.
-func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
+// nil when the client has gone, and another connection is at it. judged says
+// that its head was judged already.
+func (in *Ingest) deliver(s *session, st resume.State, judged bool) protocol.Message {
 	return in.opts.Deliveries.once(st.ID, s.gone, func() (answer protocol.Message) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -155,14 +156,14 @@ func (in *Ingest) deliver(s *session, st resume.State) protocol.Message {
 				in.opts.Deliveries.hand(st.ID, nil)
 			}
 		}()
-		return in.deliverNow(s, st.ID)
+		return in.deliverNow(s, st.ID, judged)
 	})
 }
 
 // deliverNow tries until somebody has taken the upload, for Options.DeliverFor
 // at most. The result is stored before anybody hears of it, so that it is the
 // same however often it is asked for.
-func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
+func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Message {
 	log := s.log.With(zap.String("upload", string(id)))
 	st, err := in.store.Stat(in.work, id)
 	if err != nil {
@@ -178,6 +179,13 @@ func (in *Ingest) deliverNow(s *session, id resume.ID) protocol.Message {
 		return m
 	}
 	began := time.Now()
+	if !judged && in.opts.Deliveries.kept(st.ID) == nil {
+		if e := in.judgeWhole(s.req, st); e != nil && e.Resumable {
+			return e // nobody could say
+		} else if e != nil {
+			in.opts.Deliveries.keep(st.ID, e)
+		}
+	}
 	attempt := func() (protocol.Message, error) {
 		m, err := in.tryOnce(st, s.req, s.next)
 		if err != nil {

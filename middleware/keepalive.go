@@ -112,6 +112,7 @@ func (p *pulse) check() {
 		return
 	}
 	p.s.endTrickle()
+	p.s.endOverdue()
 	if do.ping {
 		p.pinging.Store(true)
 		go p.ping(v.silence)

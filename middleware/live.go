@@ -48,6 +48,9 @@ func (s *session) snapshot() (c Connection, ok bool) {
 		return c, false
 	}
 	c = Connection{Remote: s.req.RemoteAddr, Plain: !s.full, Age: s.age(), Bytes: s.stored, Rate: s.flow.Rate()}
+	if most := s.in.opts.Bandwidth.most(); most > 0 {
+		c.Rate = min(c.Rate, most) // what is measured is the line, which could do more
+	}
 	if s.up != nil {
 		c.Upload, c.Received, c.Durable = s.up.id, s.up.received, min(s.up.claim.Durable(), s.up.received)
 	}

@@ -18,16 +18,18 @@ import (
 // Ingest is the engine behind any number of wrapped handlers. It has
 // goroutines only while it has connections or deliveries.
 type Ingest struct {
-	store  resume.Store
-	opts   Options
-	log    *zap.Logger
-	lines  *logqueue.Queue
-	routes *http.ServeMux // nil: every upgrade is an upload
-	outbox *outbox
-	budget *budget
-	quota  *quota // nil: none
-	pace   *flow.Pace
-	clock  clock
+	store     resume.Store
+	opts      Options
+	log       *zap.Logger
+	lines     *logqueue.Queue
+	routes    *http.ServeMux // nil: every upgrade is an upload
+	outbox    *outbox
+	budget    *budget
+	quota     *quota          // nil: none
+	bandwidth *bandwidthLimit // nil: none
+	refused   refusedHeads
+	pace      *flow.Pace
+	clock     clock
 
 	// work ends when Shutdown gives up waiting: what still runs is cut off.
 	// serving, within it, ends when Shutdown begins, and current, within that,
@@ -35,12 +37,13 @@ type Ingest struct {
 	work, serving, current  context.Context
 	cutOff, stop, succeeded context.CancelFunc
 
-	mu       sync.Mutex
-	draining bool
-	retired  bool
-	handlers []http.Handler // that Wrap was given, in order
-	sessions map[*session]struct{}
-	active   sync.WaitGroup // one per session, until nothing of it runs any more, and per delivery without one
+	mu                 sync.Mutex
+	draining           bool
+	retired            bool
+	sessions           map[*session]struct{}
+	ofAddress, ofOwner crowd
+	active             sync.WaitGroup // one per session, until nothing of it runs any more, and per delivery without one
+	handlers           []http.Handler // that Wrap was given, in order
 }
 
 // New returns an engine that keeps uploads in store. The error names the
@@ -62,19 +65,20 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 	}
 	log, lines := logqueue.New(o.Logger)
 	in := &Ingest{
-		store:    store,
-		opts:     o,
-		log:      log,
-		lines:    lines,
-		routes:   routes,
-		budget:   newBudget(o.Memory),
-		pace:     flow.NewPace(o.Keepalive.Timeout),
-		clock:    newClock(),
-		sessions: make(map[*session]struct{}),
+		store:     store,
+		opts:      o,
+		log:       log,
+		lines:     lines,
+		routes:    routes,
+		budget:    newBudget(o.Memory),
+		pace:      flow.NewPace(o.Keepalive.Timeout),
+		clock:     newClock(),
+		sessions:  make(map[*session]struct{}),
+		ofAddress: newCrowd(o.MaxConnectionsPerAddress),
+		ofOwner:   newCrowd(o.MaxConnectionsPerOwner),
 	}
-	if o.QuotaPerOwner > 0 {
-		in.quota = &quota{store: store, limit: o.QuotaPerOwner, held: make(map[resume.ID]holding), taken: make(map[string]int64)}
-	}
+	in.quota = newQuota(store, o)
+	in.bandwidth = newBandwidthLimit(o.Bandwidth, in.clock)
 	in.work, in.cutOff = context.WithCancel(context.Background())
 	in.serving, in.stop = context.WithCancel(in.work)
 	in.current, in.succeeded = context.WithCancel(in.serving)
@@ -244,33 +248,6 @@ func (in *Ingest) ended(ctx context.Context, done <-chan struct{}) bool {
 
 // cutOffGrace bounds how long Shutdown waits for what it has cut off.
 const cutOffGrace = time.Second
-
-// enter registers a session, or says why it cannot be.
-func (in *Ingest) enter(s *session) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	switch {
-	case in.draining, in.retired:
-		return errDraining
-	case len(in.sessions) >= in.opts.MaxConnections:
-		return errFull
-	}
-	in.sessions[s] = struct{}{}
-	in.active.Add(1)
-	return nil
-}
-
-func (in *Ingest) leave(s *session) {
-	in.mu.Lock()
-	delete(in.sessions, s)
-	in.mu.Unlock()
-	in.active.Done()
-}
-
-var (
-	errDraining = errors.New("the server is reloading or stopping")
-	errFull     = errors.New("the server has as many upload connections as it takes")
-)
 
 // clock counts from its making, monotonically: an int64 of nanoseconds fits
 // into an atomic, a time.Time does not.

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
 
@@ -33,20 +36,41 @@ type Options struct {
 	// MaxSize bounds an upload, in bytes. 0: no bound.
 	MaxSize int64
 
+	// MaxLifetime is how long after its creation an upload must be finished. One
+	// that is not is removed, whoever is sending: at the latest when its
+	// connection is next looked at, every few seconds. 0: no bound.
+	MaxLifetime time.Duration
+
 	// QuotaPerOwner bounds what one owner has in the store at a time, in bytes:
 	// the lengths of uploads that are not delivered yet, and of those with no
 	// length what has come of them so far. 0: no bound.
 	QuotaPerOwner int64
 
+	// MaxUploadsPerOwner bounds how many uploads one owner has in the store at a
+	// time that are not delivered yet. 0: no bound.
+	MaxUploadsPerOwner int
+
 	// MaxConnections bounds the upload connections at a time; one more is
 	// refused with 503 before the upgrade. 0: 10,000.
 	MaxConnections int
+
+	// MaxConnectionsPerOwner bounds those of one owner, as Owner says it of the
+	// upgrade request; one more is refused with 429. Each lane is a connection,
+	// and all who have no owner are one. 0: no bound.
+	MaxConnectionsPerOwner int
+
+	// MaxConnectionsPerAddress bounds those from one address, in the same way.
+	// Of IPv6 addresses a /64 counts as one. 0: no bound.
+	MaxConnectionsPerAddress int
 
 	// Memory bounds what all connections together hold of file data on its way
 	// to the store, in bytes, at least 1 MiB. Windows are granted out of it: a
 	// connection gets no more than it leaves to others, and its equal share at
 	// least. Where it is short, connections wait for the store. 0: 256 MiB.
 	Memory int64
+
+	// Bandwidth bounds how fast file data comes in.
+	Bandwidth Bandwidth
 
 	// Keepalive is the rhythm of a connection on which nothing happens.
 	Keepalive Keepalive
@@ -56,11 +80,32 @@ type Options struct {
 	// is not there. nil: everybody is the owner "".
 	Owner func(*http.Request) string
 
+	// Address says where a request comes from, for MaxConnectionsPerAddress: for
+	// a server behind a proxy, which knows better than the socket. nil: the
+	// host of RemoteAddr.
+	Address func(*http.Request) string
+
+	// Tickets, if set, makes every upload need a signed ticket of the app, which
+	// says whose it is and what it may be: see package ticket. A ticket without an
+	// owner leaves that to Owner. nil: none is needed.
+	Tickets *ticket.Verifier
+
 	// OnOpen is asked before an upload is created or taken up, and may change
 	// what an [Opening] lets it, or refuse: with a *[Refusal] to choose the code,
 	// with any other error as "forbidden". It may be called several times for
 	// one upload.
 	OnOpen func(context.Context, *Opening) error
+
+	// AcceptTypes are the kinds of content taken, such as "application/pdf" or
+	// "image/*", as http.DetectContentType tells them by the first bytes. Others
+	// are rejected as soon as these have come. None: every kind.
+	AcceptTypes []string
+
+	// OnHead decides on the first bytes of an upload, which are in the store by
+	// then and not delivered: an error rejects it for good and deletes it, a
+	// *[Refusal] with RetryAfter keeps it for another time. Nothing is taken in
+	// over the connection meanwhile. It may be called several times for one upload.
+	OnHead func(context.Context, *Head) error
 
 	// OnComplete is told of an upload that was delivered, before its client is.
 	// After a crash it may be told twice.
@@ -118,6 +163,30 @@ type Options struct {
 
 	// Observer is told of everything that is worth counting. It must not block.
 	Observer func(Event)
+}
+
+// Bandwidth is in bytes of file data a second, at least 16 KiB. A full client is
+// told by its window how much it may send; the socket of a plain one is read no
+// faster. What is not used is saved up for a fifth of a second.
+type Bandwidth struct {
+	// PerConnection bounds each connection: also each lane of an upload. 0: no
+	// bound.
+	PerConnection int64
+	// PerOwner bounds all connections of an owner together, which come to equal
+	// parts. 0: no bound.
+	PerOwner int64
+	// Total bounds all connections together, in the same way. 0: no bound.
+	Total int64
+}
+
+// most is what one connection can get. 0: no bound.
+func (b Bandwidth) most() (rate int64) {
+	for _, r := range []int64{b.PerConnection, b.PerOwner, b.Total} {
+		if r > 0 && (rate == 0 || r < rate) {
+			rate = r
+		}
+	}
+	return rate
 }
 
 // Keepalive is the rhythm of a connection on which nothing happens. Any byte
@@ -216,11 +285,29 @@ func (o Options) withDefaults() (Options, error) {
 	if o.QuotaPerOwner < 0 {
 		refuse("QuotaPerOwner is %d bytes, expected 0 (no bound) or more", o.QuotaPerOwner)
 	}
+	if o.MaxLifetime < 0 {
+		refuse("MaxLifetime is %v, expected 0 (no bound) or more", o.MaxLifetime)
+	}
 	if o.MaxConnections < 0 {
 		refuse("MaxConnections is %d, expected 0 (%d) or more", o.MaxConnections, defaultMaxConnections)
 	}
+	for name, n := range map[string]int{
+		"MaxUploadsPerOwner": o.MaxUploadsPerOwner, "MaxConnectionsPerOwner": o.MaxConnectionsPerOwner,
+		"MaxConnectionsPerAddress": o.MaxConnectionsPerAddress,
+	} {
+		if n < 0 {
+			refuse("%s is %d, expected 0 (no bound) or more", name, n)
+		}
+	}
 	if o.Memory != 0 && o.Memory < minMemory {
 		refuse("Memory is %d bytes, expected 0 (%d) or at least %d", o.Memory, defaultMemory, minMemory)
+	}
+	for name, rate := range map[string]int64{
+		"PerConnection": o.Bandwidth.PerConnection, "PerOwner": o.Bandwidth.PerOwner, "Total": o.Bandwidth.Total,
+	} {
+		if rate != 0 && rate < minBandwidth {
+			refuse("Bandwidth.%s is %d bytes a second, expected 0 (no bound) or at least %d", name, rate, minBandwidth)
+		}
 	}
 	if o.DeliverFor < 0 {
 		refuse("DeliverFor is %v, expected 0 (%v) or more", o.DeliverFor, defaultDeliverFor)
@@ -228,6 +315,11 @@ func (o Options) withDefaults() (Options, error) {
 	for _, pattern := range o.AllowedOrigins {
 		if _, err := path.Match(pattern, ""); err != nil {
 			refuse("option AllowedOrigins: %q is no pattern: %v", pattern, err)
+		}
+	}
+	for _, t := range o.AcceptTypes {
+		if kind, params, err := mime.ParseMediaType(t); err != nil || len(params) > 0 || strings.Count(kind, "/") != 1 || kind[0] == '*' {
+			refuse("AcceptTypes has %q, expected media types such as application/pdf or image/*", t)
 		}
 	}
 	k := &o.Keepalive
@@ -263,6 +355,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Owner == nil {
 		o.Owner = func(*http.Request) string { return "" }
+	}
+	if o.Address == nil {
+		o.Address = remoteHost
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()

@@ -295,6 +295,13 @@ func (in *Ingest) deliverOnce(st resume.State, r *http.Request, next http.Handle
 		}
 	}()
 	began := time.Now()
+	if in.opts.Deliveries.kept(st.ID) == nil { // it may have been complete before it was judged
+		if e := in.judgeWhole(r, st); e != nil && e.Resumable {
+			return nil, errors.New(e.Detail)
+		} else if e != nil {
+			return nil, final("it was refused: %s", e.Detail)
+		}
+	}
 	answer, err = in.tryOnce(st, r, next)
 	if err != nil {
 		return nil, err

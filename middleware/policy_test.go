@@ -112,17 +112,22 @@ func TestOneConnectionTooManyIsToldWhenToComeBack(t *testing.T) {
 func TestNonsenseOptionsAreRefusedByName(t *testing.T) {
 	store := newRig(t, rigOptions{}).store
 	for name, o := range map[string]middleware.Options{
-		"MaxSize":              {MaxSize: -1},
-		"MaxConnections":       {MaxConnections: -1},
-		"Memory":               {Memory: 1000},
-		"DeliverFor":           {DeliverFor: -time.Second},
-		"AllowedOrigins":       {AllowedOrigins: []string{"[a"}},
-		"Keepalive.Interval":   {Keepalive: middleware.Keepalive{Interval: time.Hour}},
-		"Keepalive.Timeout":    {Keepalive: middleware.Keepalive{Interval: 10 * time.Second, Timeout: 11 * time.Second}},
-		"Publish.Dir":          {Publish: &middleware.Publish{}},
-		"Publish.OnConflict":   {Publish: &middleware.Publish{Dir: "/x", OnConflict: "merge"}},
-		"Routes":               {Routes: []string{"/ok/", "not a pattern at all"}},
-		"cannot publish files": {Publish: &middleware.Publish{Dir: "/x"}},
+		"MaxSize":                  {MaxSize: -1},
+		"MaxConnections":           {MaxConnections: -1},
+		"Memory":                   {Memory: 1000},
+		"MaxLifetime":              {MaxLifetime: -time.Second},
+		"MaxUploadsPerOwner":       {MaxUploadsPerOwner: -1},
+		"MaxConnectionsPerOwner":   {MaxConnectionsPerOwner: -1},
+		"MaxConnectionsPerAddress": {MaxConnectionsPerAddress: -1},
+		"Bandwidth.PerOwner":       {Bandwidth: middleware.Bandwidth{PerOwner: 1000}},
+		"DeliverFor":               {DeliverFor: -time.Second},
+		"AllowedOrigins":           {AllowedOrigins: []string{"[a"}},
+		"Keepalive.Interval":       {Keepalive: middleware.Keepalive{Interval: time.Hour}},
+		"Keepalive.Timeout":        {Keepalive: middleware.Keepalive{Interval: 10 * time.Second, Timeout: 11 * time.Second}},
+		"Publish.Dir":              {Publish: &middleware.Publish{}},
+		"Publish.OnConflict":       {Publish: &middleware.Publish{Dir: "/x", OnConflict: "merge"}},
+		"Routes":                   {Routes: []string{"/ok/", "not a pattern at all"}},
+		"cannot publish files":     {Publish: &middleware.Publish{Dir: "/x"}},
 	} {
 		var s resume.Store = store
 		if name == "cannot publish files" {

@@ -50,6 +50,7 @@ const (
 	orderDrain           // make durable what is there, say goaway and close
 	orderEnded           // the claim takes no more bytes: tell the client why
 	orderOpenPlain       // open what the URL names
+	orderOverdue         // the upload has had its time: remove it
 	orderFinish          // the end of the stream is the end of the file
 )
 

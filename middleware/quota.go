@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -10,19 +11,37 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// quota bounds what each owner has in the store. It knows the store by looking
+// quota bounds what each owner has in the store: bytes, and uploads. It knows the store by looking
 // through it, and in between adds up what it has let in since; before it
 // refuses anybody it looks again, since uploads also leave.
 type quota struct {
 	store resume.Store
-	limit int64
+	limit int64 // bytes; 0: no bound
+	most  int   // uploads; 0: no bound
 
 	looking sync.Mutex // held by whoever looks through the store
 
 	mu     sync.Mutex
 	looked time.Time // when the store was looked through
 	held   map[resume.ID]holding
-	taken  map[string]int64 // sums of held, by owner
+	taken  map[string]sum // of held, by owner
+}
+
+// sum is what all uploads of one owner take together.
+type sum struct {
+	bytes   int64
+	uploads int
+}
+
+// newQuota returns nil where there is no bound.
+func newQuota(store resume.Store, o Options) *quota {
+	if o.QuotaPerOwner == 0 && o.MaxUploadsPerOwner == 0 {
+		return nil
+	}
+	return &quota{
+		store: store, limit: o.QuotaPerOwner, most: o.MaxUploadsPerOwner,
+		held: make(map[resume.ID]holding), taken: make(map[string]sum),
+	}
 }
 
 // holding is what one upload takes of its owner's quota.
@@ -42,43 +61,54 @@ const (
 	quotaGrace = 5 * time.Second
 )
 
-// admit lets the upload in, with a MaxSize that fits where its length is not
-// known, or refuses it.
-func (q *quota) admit(ctx context.Context, o *Opening) error {
+func (q *quota) boundsBytes() bool { return q != nil && q.limit > 0 }
+
+// admit lets the upload in, or refuses it. room is what it may have as long as
+// no other upload takes or leaves any, 0 where that is not of interest; fresh
+// says that it was not known before.
+func (q *quota) admit(ctx context.Context, o *Opening) (room int64, fresh bool, err error) {
 	if err := q.look(ctx, quotaLook); err != nil {
-		return err
+		return 0, false, err
 	}
-	if q.delivered(o.Info.ID) {
-		return nil
+	id, owner := o.Info.ID, o.Info.Owner
+	h, there := q.known(id)
+	if h.done || o.Resume && (!there || h.owner != owner) {
+		return 0, false, nil // takes nothing, or is not there: the store will say so
 	}
-	if o.Info.Length == resume.UnknownLength {
-		return q.admitGrowing(ctx, o)
+	if err := q.take(ctx, id, owner, max(o.Info.Length, 0)); err != nil {
+		return 0, false, err
 	}
-	return q.take(ctx, o.Info.ID, o.Info.Owner, o.Info.Length)
+	if o.Info.Length != resume.UnknownLength || q.limit == 0 {
+		return 0, !there, nil
+	}
+	// It takes its part as it grows: what one has not taken, another may.
+	if room = q.room(id, owner); room <= 0 {
+		if err := q.look(ctx, quotaLookAgain); err != nil {
+			return 0, !there, err
+		}
+		if room = q.room(id, owner); room <= 0 {
+			return 0, !there, q.exceeded(id, owner)
+		}
+	}
+	return room, !there, nil
 }
 
-func (q *quota) delivered(id resume.ID) bool {
+func (q *quota) known(id resume.ID) (h holding, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.held[id].done
+	h, ok = q.held[id]
+	return h, ok
 }
 
-// admitGrowing lets in an upload that takes its part as it grows: what one has
-// not taken, another may.
-func (q *quota) admitGrowing(ctx context.Context, o *Opening) error {
-	room := q.room(o.Info.ID, o.Info.Owner)
-	if room <= 0 {
-		if err := q.look(ctx, quotaLookAgain); err != nil {
-			return err
-		}
-		if room = q.room(o.Info.ID, o.Info.Owner); room <= 0 {
-			return q.exceeded(room)
-		}
+// grow has the upload of a claim hold what it has received, and p bytes more as
+// far as they are new: those of other lanes count as its own do.
+func (q *quota) grow(ctx context.Context, up *upload, p int64) error {
+	st, at := up.claim.State(), up.claim.Cursor()
+	bytes := st.Received.Size()
+	for _, r := range st.Received.Missing(resume.Range{Start: at, End: at + p}) {
+		bytes += r.End - r.Start
 	}
-	if o.MaxSize == 0 || o.MaxSize > room {
-		o.MaxSize = room
-	}
-	return nil
+	return q.take(ctx, up.id, up.owner, bytes)
 }
 
 // take has the upload hold bytes of its owner's quota in all, if there is room.
@@ -92,7 +122,7 @@ func (q *quota) take(ctx context.Context, id resume.ID, owner string, bytes int6
 	if q.tryTake(id, owner, bytes) {
 		return nil
 	}
-	return q.exceeded(q.room(id, owner))
+	return q.exceeded(id, owner)
 }
 
 func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
@@ -102,27 +132,58 @@ func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
 	switch {
 	case there && h.owner != owner:
 		return true // foreign: the store will say so
-	case bytes > q.roomFor(id, owner):
+	case bytes > q.roomFor(id, owner), !there && q.crowded(owner):
 		return false
 	case bytes > h.bytes || !there:
-		q.taken[owner] += bytes - h.bytes
-		q.held[id] = holding{owner: owner, bytes: bytes, since: time.Now()}
+		q.forget(id)
+		q.hold(id, holding{owner: owner, bytes: bytes, since: time.Now()})
 	}
 	return true
+}
+
+// hold and forget keep the sums. q.mu is held.
+func (q *quota) hold(id resume.ID, h holding) {
+	t := q.taken[h.owner]
+	t.bytes += h.bytes
+	if !h.done {
+		t.uploads++
+	}
+	q.held[id], q.taken[h.owner] = h, t
+}
+
+func (q *quota) forget(id resume.ID) {
+	h, ok := q.held[id]
+	if !ok {
+		return
+	}
+	t := q.taken[h.owner]
+	t.bytes -= h.bytes
+	if !h.done {
+		t.uploads--
+	}
+	delete(q.held, id)
+	if q.taken[h.owner] = t; t == (sum{}) {
+		delete(q.taken, h.owner)
+	}
 }
 
 // release forgets an upload that was deleted.
 func (q *quota) release(id resume.ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	h := q.held[id]
-	q.taken[h.owner] -= h.bytes
-	delete(q.held, id)
+	q.forget(id)
 }
 
-func (q *quota) exceeded(room int64) error {
-	return &Refusal{Code: string(protocol.QuotaExceeded), Detail: fmt.Sprintf(
-		"Your unfinished uploads here may have %d bytes together, and %d are left. Finish or cancel others first.", q.limit, max(0, room))}
+// exceeded says what of the two there is too much of.
+func (q *quota) exceeded(id resume.ID, owner string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	detail := fmt.Sprintf("Your unfinished uploads here may have %d bytes together, and %d are left. Finish or cancel others first.",
+		q.limit, max(0, q.roomFor(id, owner)))
+	if _, there := q.held[id]; !there && q.crowded(owner) {
+		detail = fmt.Sprintf("You may have %d unfinished uploads here at a time. Finish or cancel others first.", q.most)
+	}
+	return &Refusal{Code: string(protocol.QuotaExceeded), Detail: detail}
 }
 
 // room returns how many bytes the upload may have in all.
@@ -133,12 +194,18 @@ func (q *quota) room(id resume.ID, owner string) int64 {
 }
 
 func (q *quota) roomFor(id resume.ID, owner string) int64 {
-	room := q.limit - q.taken[owner]
+	if q.limit == 0 {
+		return math.MaxInt64
+	}
+	room := q.limit - q.taken[owner].bytes
 	if h := q.held[id]; h.owner == owner {
 		room += h.bytes
 	}
 	return room
 }
+
+// crowded reports whether the owner has as many uploads as one may have.
+func (q *quota) crowded(owner string) bool { return q.most > 0 && q.taken[owner].uploads >= q.most }
 
 // look looks through the store, unless that was done within age. It may take
 // its time: only those who need to know wait for it.
@@ -180,9 +247,8 @@ func (q *quota) found(began time.Time, held map[resume.ID]holding) {
 			held[id] = h
 		}
 	}
-	taken := make(map[string]int64)
-	for _, h := range held {
-		taken[h.owner] += h.bytes
+	q.looked, q.held, q.taken = began, make(map[resume.ID]holding, len(held)), make(map[string]sum)
+	for id, h := range held {
+		q.hold(id, h)
 	}
-	q.looked, q.held, q.taken = began, held, taken
 }

@@ -40,7 +40,7 @@ func TestQuotaBoundsWhatAnOwnerHasInTheStore(t *testing.T) {
 		t.Errorf("an upload of unknown length may have %d bytes, expected the 100 that are left", most)
 	}
 	p.Data(content(1, 101))
-	fails(p, protocol.MaxSizeExceeded)
+	fails(p, protocol.QuotaExceeded)
 
 	// What is delivered makes room: the answer is in the store, the bytes are not.
 	alice = as("alice")

@@ -110,7 +110,7 @@ func (s *session) readData(r io.Reader) error {
 	}
 	for step := int64(0); ; {
 		s.breathe()
-		n, err := s.readSome(r, wholeStep-step)
+		n, err := s.readSome(r, s.pace(wholeStep-step))
 		step += int64(n)
 		if s.over.Load() {
 			return s.discard(r)
@@ -180,9 +180,10 @@ func (s *session) arrive(n int) {
 // nextBlock returns the block that the next byte goes into: at the beginning of
 // a message the last one the worker has not come to, if it has room, so that
 // small messages are gathered into large writes while the store is busy; else a
-// new one. nil when the session is over.
+// new one. nil when the session is over. A reader that paces itself leaves the
+// last one alone: while it waits, what came before is to be stored.
 func (s *session) nextBlock() *block {
-	if len(s.rd.fill) == 0 {
+	if len(s.rd.fill) == 0 && !s.paced() {
 		if b := s.queue.reclaim(); b != nil {
 			s.rd.fill = append(s.rd.fill, b)
 			return b
@@ -250,23 +251,27 @@ func (s *session) holdBack() (tail []byte, early bool) {
 // passOn gives the worker everything read so far: it belongs to whole
 // messages, or to whole steps of a large one.
 func (s *session) passOn() {
+	if len(s.rd.fill) > 0 {
+		s.rd.class = s.nextClass()
+	}
 	for i, b := range s.rd.fill {
 		s.rd.fill[i] = nil
 		if b.n == 0 {
 			s.lease.giveBlock(b)
 			continue
 		}
-		s.rd.class = s.nextClass(b)
 		b.keep()
 		s.queue.push(item{data: b})
 	}
 	s.rd.fill = s.rd.fill[:0]
 }
 
-// nextClass chooses the size of the block behind b: larger when b is full,
-// smaller when it is nearly empty, and never so large that three of them would
-// be more than the lease.
-func (s *session) nextClass(b *block) int {
+// nextClass chooses the size of the next block: larger when what is passed on
+// filled the first one, smaller when that is nearly empty, and never so large
+// that three of them would be more than the lease. A message should fit into
+// one: what comes into two blocks is two reads and two writes.
+func (s *session) nextClass() int {
+	b := s.rd.fill[0]
 	class := b.class
 	switch {
 	case b.n == len(b.buf) && class < len(blockSizes)-1 && int64(blockSizes[class+1])*3 <= s.lease.limit(!s.full):

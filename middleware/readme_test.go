@@ -142,7 +142,7 @@ func optionStructs(t *testing.T) map[string][]option {
 		}
 		return false
 	})
-	for _, name := range []string{"Options", "Keepalive", "Publish"} {
+	for _, name := range []string{"Options", "Bandwidth", "Keepalive", "Publish"} {
 		if structs[name] == nil {
 			t.Fatalf("options.go has no struct %s", name)
 		}

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -10,6 +9,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
+	"github.com/wsingest/wsingest/middleware/internal/bandwidth"
 	"github.com/wsingest/wsingest/middleware/internal/flow"
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
@@ -23,11 +23,13 @@ import (
 // out. Worker and out have goroutines only while they have something to do, so
 // that an idle connection costs one.
 type session struct {
-	in   *Ingest
-	req  *http.Request
-	next http.Handler
-	host string // remote host, without the port
-	log  *zap.Logger
+	in      *Ingest
+	req     *http.Request
+	next    http.Handler
+	host    string // remote host, without the port
+	owner   string // who connects, where there is a limit for each
+	address string // where from, likewise
+	log     *zap.Logger
 
 	handler int // which call of Wrap next was given to
 
@@ -46,11 +48,16 @@ type session struct {
 	stop chan struct{} // closed with over
 	gone chan struct{} // closed when the reader has ended
 
+	share    *bandwidth.Share // of the bandwidth; nil: there is no limit
+	afforded chan struct{}    // a plain client's reader may go on
+
 	rd     inflow        // the reader's own
 	pinged atomic.Int64  // when the client pinged last, by the clock; 0: never
 	edge   atomic.Int64  // how many bytes the client may have sent in all on this connection
 	cursor atomic.Int64  // where the upload opened last begins on this connection; -1 once the reader knows
 	slots  chan struct{} // bounds how many finished uploads are in the works, or asked for
+
+	permitted permit // what the ticket of the upload opened last allows; the worker's own
 
 	mu         sync.Mutex
 	up         *upload // the upload that bytes go to now; nil: none
@@ -68,6 +75,8 @@ type session struct {
 	resting    bool           // the client has sent nothing for an interval
 	forceAck   bool           // the heartbeat is due
 	starved    bool           // the store has no room for what came in
+	paid       int64          // bytes that share has allowed, of this connection
+	short      bool           // and not as many as it wants
 	works      sync.WaitGroup // completions
 }
 
@@ -76,12 +85,8 @@ type session struct {
 const maxFinishing = 64
 
 func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *session {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	s := &session{
-		in: in, req: r, next: next, host: host,
+		in: in, req: r, next: next, host: remoteHost(r),
 		log:        in.log.With(zap.String("remote", r.RemoteAddr)),
 		full:       full,
 		beats:      full,
@@ -91,6 +96,12 @@ func newSession(in *Ingest, r *http.Request, next http.Handler, full bool) *sess
 		slots:      make(chan struct{}, maxFinishing),
 		completing: make(map[*completion]struct{}),
 		idleSince:  in.clock.now(),
+	}
+	if in.opts.limitsOwners() {
+		s.owner = in.opts.Owner(r)
+	}
+	if in.opts.MaxConnectionsPerAddress > 0 {
+		s.address = network(in.opts.Address(r))
 	}
 	s.queue.init(s.handle)
 	s.edge.Store(protocol.InitialWindow)
@@ -122,6 +133,7 @@ func (s *session) run(ws *websocket.Conn, wire *wire) {
 		max = maxLease
 	}
 	s.lease = s.in.budget.lease(max)
+	s.joinBandwidth()
 	s.mu.Unlock()
 
 	s.in.opts.Observer(Event{Kind: Connected, Plain: !s.full})
@@ -156,6 +168,7 @@ func (s *session) hungUp(err error) {
 	s.over.Store(true)
 	s.out.close(nil, int(websocket.StatusNormalClosure), "")
 	<-s.out.closed
+	s.leaveBandwidth()
 	s.lease.close()
 	s.log.Debug("connection ended", zap.Error(err), zap.Duration("age", s.age()))
 	s.in.opts.Observer(Event{Kind: Disconnected, Plain: !s.full, Bytes: s.stored, Duration: s.age()})

@@ -67,7 +67,7 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		return
 	}
 	if err := in.enter(s); err != nil {
-		in.refuse(w, r, http.StatusServiceUnavailable, retryAfterRefusal, upperFirst(err.Error())+": try again in a few seconds.")
+		in.refuse(w, r, refusalStatus(err), retryAfterRefusal, upperFirst(err.Error())+": try again in a few seconds.")
 		return
 	}
 	defer in.leave(s)

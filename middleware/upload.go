@@ -21,6 +21,10 @@ type upload struct {
 	start   int64 // where this connection began
 	length  int64 // resume.UnknownLength: not known
 	maxSize int64 // 0: no bound
+	created time.Time
+	permit  permit
+	head    int64 // bytes of it that are judged here; -1: none
+	judged  bool  // the worker's own
 	growing bool  // draws on its owner's quota as it grows: its length is not known
 	crc     uint32
 	ended   atomic.Bool // the client was told why the claim ended
@@ -34,7 +38,9 @@ type upload struct {
 type completion struct {
 	id       resume.ID
 	claim    resume.Claim // nil: was complete already
+	permit   permit
 	length   int64
+	judged   bool
 	verified atomic.Bool
 }
 
@@ -125,7 +131,7 @@ func (s *session) open(o *protocol.Open) bool {
 			return false
 		}
 	}
-	claim, maxSize, err := s.claim(id, o)
+	claim, most, err := s.claim(id, o)
 	if err != nil {
 		e := refusal(id, err)
 		if e.Code == protocol.Internal {
@@ -145,7 +151,8 @@ func (s *session) open(o *protocol.Open) bool {
 		s.fail(refusal(id, err))
 		return false
 	}
-	s.begin(claim, st, maxSize, o)
+	s.begin(claim, st, most, o)
+	s.judgeOpened()
 	return true
 }
 
@@ -162,10 +169,11 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 }
 
 // begin makes claim the upload that bytes go to, and says ready.
-func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *protocol.Open) {
-	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: maxSize}
+func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *protocol.Open) {
+	up := &upload{id: st.ID, claim: claim, start: claim.Start(), length: st.Length, maxSize: most.size, created: st.Created}
 	up.received, up.ackedDurable = up.start, up.start
-	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota != nil
+	up.permit, up.head = s.permitted, s.headSize(st.Length, o.Range)
+	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota.boundsBytes()
 	kind, verb := Opened, "upload opened"
 	if st.Epoch > 1 {
 		kind, verb = Resumed, "upload resumed"
@@ -177,9 +185,11 @@ func (s *session) begin(claim resume.Claim, st resume.State, maxSize int64, o *p
 	s.up = up // from here on hungUp closes its claim, whatever hooks do
 	s.noteIdle()
 	s.setPingTimeout(o.PingTimeoutMS, o.Eager)
+	s.belong(st.Owner)
 	s.lease.reserve(s.in.budget.restSize())
 	ready := s.ready(st, claim)
-	ready.Limits.MaxSize = maxSize
+	ready.Limits.MaxSize = most.told()
+	s.tellLimits(&ready.Limits, up)
 	ready.Window, ready.Chunk = s.grant()
 	s.mu.Unlock()
 	s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
@@ -242,8 +252,21 @@ func (s *session) ready(st resume.State, claim resume.Claim) *protocol.Ready {
 	return r
 }
 
+// bounds is how many bytes an upload may have. 0: no bound.
+type bounds struct {
+	size int64 // for good
+	room int64 // by the quota of its owner, which others take of and leave
+}
+
+func (b bounds) told() int64 {
+	if b.size == 0 || b.room > 0 && b.room < b.size {
+		return b.room
+	}
+	return b.size
+}
+
 // claim asks the hook and the store for the right to write.
-func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, maxSize int64, err error) {
+func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, most bounds, err error) {
 	asked := Opening{
 		Request: s.req,
 		Resume:  o.Resume,
@@ -265,24 +288,41 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, max
 			asked.Range.End = *r.End
 		}
 	}
+	if s.permitted, err = s.checkTicket(&asked); err != nil {
+		return nil, most, err
+	}
 	if hook := s.in.opts.OnOpen; hook != nil {
 		if err := hook(s.req.Context(), &asked); err != nil {
-			return nil, 0, refused(err)
+			return nil, most, refused(err)
 		}
 	}
-	if asked.MaxSize > 0 && asked.Info.Length > asked.MaxSize {
-		return nil, 0, tooLarge(id, asked.MaxSize)
+	if e := s.in.refused.of(id, asked.Info.Owner); e != nil {
+		return nil, most, e
 	}
-	asked.Info.ID = id
+	if asked.MaxSize > 0 && asked.Info.Length > asked.MaxSize {
+		return nil, most, tooLarge(id, asked.MaxSize)
+	}
+	asked.Info.ID, most.size = id, asked.MaxSize
+	fresh := false
 	if q := s.in.quota; q != nil {
-		if err := q.admit(s.in.work, &asked); err != nil {
-			return nil, 0, err
+		if most.room, fresh, err = q.admit(s.in.work, &asked); err != nil {
+			return nil, most, err
 		}
 	}
 	claim, err = s.in.store.Open(s.in.work, resume.OpenOptions{
-		Info: asked.Info, Range: asked.Range, MustExist: o.Resume, Notify: s.out.poke,
+		Info: asked.Info, Range: asked.Range, MustExist: o.Resume || s.permitted.resumeOnly, Notify: s.out.poke,
 	})
-	return claim, asked.MaxSize, err
+	if err != nil {
+		if fresh {
+			s.in.quota.release(id) // it did not come to be
+		}
+		return nil, most, err
+	}
+	if st := claim.State(); st.Phase == resume.Receiving && s.in.overdue(st.Created) {
+		claim.Close()
+		return nil, most, s.in.remove(id)
+	}
+	return claim, most, nil
 }
 
 // refused makes an error of OnOpen one the client is told: forbidden, unless
@@ -328,13 +368,9 @@ func (s *session) check(up *upload, m *protocol.Check) {
 // cancel deletes the upload.
 func (s *session) cancel(up *upload) {
 	up.ended.Store(true)
-	if err := s.in.store.Delete(s.in.work, up.id); err != nil {
-		s.log.Error("the upload could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
+	if err := s.in.delete(up.id); err != nil {
 		s.fail(refusal(up.id, err))
 		return
-	}
-	if q := s.in.quota; q != nil {
-		q.release(up.id)
 	}
 	s.log.Info("upload cancelled by its client", zap.String("upload", string(up.id)))
 	s.endUpload()

@@ -37,6 +37,8 @@ func (s *session) handle(it item) {
 		if up, _ := s.current(); up != nil {
 			s.finish(&protocol.Finish{Digest: s.plain.Digest})
 		}
+	case it.order == orderOverdue:
+		s.removeOverdue()
 	case it.order == orderDrain:
 		s.goAway()
 	case it.order == orderEnded:
@@ -96,7 +98,7 @@ func (s *session) store(b *block) {
 		return
 	}
 	if up.growing {
-		if err := s.in.quota.take(s.in.work, up.id, up.owner, up.claim.Cursor()+int64(len(p))); err != nil {
+		if err := s.in.quota.grow(s.in.work, up, int64(len(p))); err != nil {
 			s.fail(refusal(up.id, err))
 			return
 		}
@@ -115,7 +117,10 @@ func (s *session) store(b *block) {
 		s.claimEnded(up, err)
 		return
 	}
-	s.out.poke()
+	if !s.judge(up) {
+		return
+	}
+	s.tellIfDue(up)
 	if s.plain != nil && up.length >= 0 && up.claim.Cursor() == up.length {
 		s.finish(&protocol.Finish{Digest: s.plain.Digest})
 	}
@@ -134,6 +139,11 @@ func (s *session) took(up *upload, n int) {
 // claimEnded tells the client why its claim takes no more bytes.
 func (s *session) claimEnded(up *upload, err error) {
 	if up.ended.Swap(true) {
+		return
+	}
+	if e := s.in.refused.of(up.id, up.owner); e != nil {
+		s.letGo(up)
+		s.answer(e)
 		return
 	}
 	if st := up.claim.State(); st.Phase != resume.Receiving {
@@ -165,6 +175,20 @@ func (s *session) goAway() {
 // goawayRetry is when a client told to go away may come back.
 const goawayRetry = 500 * time.Millisecond
 
+// tellIfDue has out send an ack if one is due: most blocks make none due, and
+// each poke is a goroutine.
+func (s *session) tellIfDue(up *upload) {
+	s.mu.Lock()
+	due := s.beats && s.ackDue(up)
+	if s.beats && !due {
+		s.ackLater()
+	}
+	s.mu.Unlock()
+	if due {
+		s.out.poke()
+	}
+}
+
 // progress returns the ack that is due, nil if none is. out calls it.
 func (s *session) progress() *protocol.Ack {
 	s.mu.Lock()
@@ -194,7 +218,7 @@ func (s *session) progress() *protocol.Ack {
 func (s *session) ackDue(up *upload) bool {
 	durable := min(up.claim.Durable(), up.received)
 	return s.forceAck ||
-		s.flow.Due(s.stored) ||
+		!s.short && s.flow.Due(s.stored) ||
 		durable-up.ackedDurable >= s.flow.Chunk() ||
 		durable > up.ackedDurable && durable == up.received
 }
@@ -244,7 +268,7 @@ func (s *session) grant() (window, chunk int64) {
 	if s.resting {
 		lease = min(lease, s.in.budget.restSize())
 	}
-	s.flow.SetMax(windowIn(s.lease.reserve(lease)))
+	s.flow.SetMax(s.affordable(windowIn(s.lease.reserve(lease))))
 	window, chunk = s.flow.Grant(s.in.clock.now(), s.stored)
 	s.told = s.stored
 	s.edge.Store(s.flow.Edge())

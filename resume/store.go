@@ -262,6 +262,15 @@ func WriteSum(c Claim, p []byte, crc uint32) (n int, err error) {
 	return c.Write(p)
 }
 
+// HeadReader is what a [Claim] may be besides, if its store can read bytes back
+// while the upload is on its way: what it is can be told early then.
+type HeadReader interface {
+	// ReadHead reads what was received from byte 0 on without a gap into p, as
+	// much as fits. n < len(p) is no error. A claim that has ended fails with
+	// what ended it. It belongs to the goroutine that writes.
+	ReadHead(p []byte) (n int, err error)
+}
+
 // FinishOptions are the arguments of [Claim.Finish].
 type FinishOptions struct {
 	// Length of the whole upload in bytes, or UnknownLength when the caller has

@@ -44,7 +44,7 @@ export const INITIAL_WINDOW = 256 << 10;
  * @property {{ range: [number, number], crc32c: string }[]} have
  * @property {number} window
  * @property {number} chunk
- * @property {{ 'max-size'?: number, 'min-append-size'?: number, 'max-append-size'?: number, 'max-age'?: number }} limits
+ * @property {{ 'max-size'?: number, 'min-append-size'?: number, 'max-append-size'?: number, 'max-age'?: number, 'max-lifetime'?: number, 'max-rate'?: number }} limits
  * @property {{ 'interval-ms': number, 'timeout-ms': number }} keepalive
  * @property {boolean} [complete]
  *

@@ -25,7 +25,7 @@ const CANCEL_WITHIN = 10_000; // ms; who cannot reach the server leaves the uplo
  * @property {string} name
  * @property {string} type media type
  * @property {Record<string, string>} [metadata]
- * @property {string | (() => string | Promise<string>)} [ticket]
+ * @property {string | ((id: string) => string | Promise<string>)} [ticket]
  * @property {'sha-256'} [wantDigest]
  * @property {number} lanes
  * @property {number} giveUpAfter ms
@@ -161,7 +161,7 @@ export class Transfer {
     /** @type {string | undefined} */
     let granted;
     try {
-      granted = typeof ticket === 'function' ? await ticket() : ticket;
+      granted = typeof ticket === 'function' ? await ticket(id) : ticket;
     } catch (error) {
       throw disconnected(`The page got no ticket for this upload: ${error instanceof Error ? error.message : error}`);
     }

@@ -52,7 +52,7 @@ export const RUNNING = new Set(/** @type {State[]} */ (['connecting', 'uploading
  * @property {string} [name] of the file; default: the File's own
  * @property {string} [type] media type; default: the File's own
  * @property {Record<string, string>} [metadata] for the app behind the server
- * @property {string | (() => string | Promise<string>)} [ticket] a grant of the app; a function is asked before every opening
+ * @property {string | ((id: string) => string | Promise<string>)} [ticket] a grant of the app; a function of the id is asked before every opening
  * @property {number} [lanes] parallel connections for a large file, 1 to 16; default 1
  * @property {'sha-256'} [wantDigest] have the server compute it as well
  * @property {boolean} [remember] go on after a reload of the page; default true. Only for a File

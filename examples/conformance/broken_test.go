@@ -21,6 +21,9 @@ type client func(ctx context.Context, url string, file []byte, stream bool) *ver
 
 // broken returns the simple client with a fault; "": none.
 func broken(fault string) client {
+	if p := unframed[fault]; p != nil {
+		return sends(p)
+	}
 	return func(ctx context.Context, url string, file []byte, stream bool) *verdict {
 		s := &simple{fault: fault, url: url, file: file, stream: stream}
 		return s.upload(ctx)
@@ -103,6 +106,8 @@ func TestClientsThatWait(t *testing.T) {
 var faults = map[string]string{
 	"offers no subprotocol":                                   "subprotocol",
 	"does without the subprotocol":                            "no-subprotocol",
+	"does not mask its frames":                                "frames",
+	"sets a bit that was not negotiated":                      "frames",
 	"gives up over a 503":                                     "unavailable",
 	"ignores Retry-After":                                     "unavailable retry-after unknown-code goaway goaway-after-finish",
 	"says nothing before its bytes":                           "open",
@@ -110,11 +115,14 @@ var faults = map[string]string{
 	"makes short ids":                                         "id",
 	"makes ids of little chance":                              "id",
 	"has one id for all files":                                "id",
+	"shows its ticket once":                                   "ticket",
 	"does not wait for ready":                                 "wait-for-ready",
 	"forgets files without bytes":                             "empty",
+	"forgets files of one byte":                               "one-byte",
 	"says a wrong length":                                     "length",
 	"chokes on what it does not know":                         "unknown-fields long-message",
 	"passes over unknown types":                               "unknown-type",
+	"is confused by a ping within a message":                  "fragments",
 	"reads short messages only":                               "long-message",
 	"always begins at the first byte":                         "cursor",
 	"overruns the window":                                     "window window-shrinks window-zero",
@@ -129,6 +137,10 @@ var faults = map[string]string{
 	"reads only when it has nothing to send":                  "reads-while-sending",
 	"says a wrong check":                                      "check",
 	"makes a new id for each connection":                      "same-id",
+	"sends again what is durable":                             "resume",
+	"gives up when what was received is lost":                 "lost-received cursor holes stream-resume finish-missing check-mismatch",
+	"gives up when a message was cut":                         "cut-message",
+	"gives up over a hole":                                    "holes",
 	"mixes what the server has with what it sends":            "have-other",
 	"never notices silence":                                   "silence silence-after-finish",
 	"says a length of a stream":                               "stream",
@@ -145,11 +157,18 @@ var faults = map[string]string{
 	"gives up when bytes are missing":                         "finish-missing",
 	"opens again after a digest that does not fit":            "digest-mismatch",
 	"gives up over a check":                                   "check-mismatch",
-	"takes rejected for success":                              "rejected rejected-lost",
+	"takes rejected for success":                              "rejected rejected-lost rejected-early",
 	"keeps the app's answer to itself":                        "rejected rejected-lost",
-	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal",
+	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal rejected-early",
 	"tries again what was refused":                            "forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal not-found bad-id",
 	"takes back what another took over":                       "superseded superseded-close",
+	"comes back after a close with 1008":                      "close-1008",
+}
+
+// unsure are cases in which a fault may show or not, as it happens: they are not
+// played with it.
+var unsure = map[string]string{
+	"gives up when a message was cut": "same-id resume", // where the connection breaks while more comes
 }
 
 // long are the cases that take seconds: they are played where a fault is to show
@@ -159,7 +178,7 @@ var long = []string{"reads-while-sending", "window-zero", "waiting-for-space", "
 
 // breaking are cases with a pause after a connection that broke, without which
 // there is too little to tell chance from habit.
-var breaking = []string{"same-id", "resume", "lost-received", "cut-message", "holes", "stream-resume", "cursor", "done-lost", "rejected-lost"}
+var breaking = []string{"same-id", "ticket", "resume", "lost-received", "cut-message", "holes", "stream-resume", "cursor", "done-lost", "rejected-lost"}
 
 // timed are the faults that are seen by the clock, and what is said of them: a
 // client that is only stopped would be found fault with, too.
@@ -180,7 +199,7 @@ const beside = 16
 func around(turn int, fault string) []*Case {
 	names := strings.Fields(faults[fault])
 	quick := slices.DeleteFunc(Cases(), func(c *Case) bool {
-		return slices.Contains(long, c.Name) || slices.Contains(names, c.Name)
+		return slices.Contains(slices.Concat(long, names, strings.Fields(unsure[fault])), c.Name)
 	})
 	for i := range beside {
 		names = append(names, quick[(turn*beside+i)%len(quick)].Name)
@@ -220,15 +239,25 @@ func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 		}
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			mustFail(t, fault, patience, around(turn, fault))
+			within := patience
+			if testing.Short() {
+				within = longest // no client of the few is stuck
+			}
+			mustFail(t, fault, within, around(turn, fault))
 		})
 	}
 }
 
-// Frames are below what a library lets one get wrong.
-func TestFrameThatIsNotMaskedIsSeen(t *testing.T) {
-	t.Parallel()
-	unmasked := func(ctx context.Context, url string, file []byte, stream bool) *verdict {
+// Frames are below what a library lets one get wrong: these are the first that
+// some clients send, and the last.
+var unframed = map[string][]byte{
+	"does not mask its frames":           {0x81, 2, '{', '}'},
+	"sets a bit that was not negotiated": {0xc1, 0x80 | 2, 0, 0, 0, 0, '{', '}'},
+}
+
+// sends returns a client that sends some bytes behind its handshake.
+func sends(p []byte) client {
+	return func(ctx context.Context, url string, file []byte, stream bool) *verdict {
 		host := strings.Split(url, "/")[2]
 		c, err := net.Dial("tcp", host)
 		if err != nil {
@@ -238,16 +267,20 @@ func TestFrameThatIsNotMaskedIsSeen(t *testing.T) {
 		path := url[strings.Index(url, host)+len(host):]
 		c.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: wsingest.v1\r\n\r\n"))
-		c.Write([]byte{0x81, 2, '{', '}'})
+		c.Write(p)
 		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		for b := make([]byte, 1<<10); err == nil; {
 			_, err = c.Read(b)
 		}
 		return &verdict{Failure, "closed"}
 	}
-	cases, _ := matching("^frames$")
-	res := try(t, unmasked, cases, patience)[0]
-	if res.Status != failed || res.Findings[0].Rule != "frames" || !strings.Contains(res.Findings[0].Text, "not masked") {
-		t.Errorf("%+v", res)
+}
+
+func TestWhatIsWrongWithAFrameIsSaid(t *testing.T) {
+	t.Parallel()
+	for fault, says := range map[string]string{"does not mask its frames": "not masked", "sets a bit that was not negotiated": "reserved bit"} {
+		if text := mustFail(t, fault, patience, named([]string{"frames"})); !strings.Contains(text, says) {
+			t.Errorf("a client that %s: found %s, expected a finding that says %q", fault, text, says)
+		}
 	}
 }

@@ -19,10 +19,10 @@ import (
 const inPage = `(async () => {
   const { Upload } = await import('/wsingest.js');
   const { report, cases } = await (await fetch(%q, { method: 'POST' })).json();
-  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream }) => {
+  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream, ticket }) => {
     const blob = await (await fetch(content)).blob();
     const from = stream ? blob.stream() : new File([blob], name + '.bin');
-    const { outcome, said } = await new Upload(from, { url: upload }).start().then(
+    const { outcome, said } = await new Upload(from, { url: upload, ticket }).start().then(
       () => ({ outcome: 'success', said: 'done' }),
       (error) => ({ outcome: 'failure', said: error.message + ' ' + (error.response?.body ?? '') }));
     await fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });

@@ -42,8 +42,12 @@ type Case struct {
 	script  func(c *conn)             // plays one connection; nil: serve
 	check   func(p *play)             // at the end
 	pooled  bool                      // what it is about shows over all cases only
+	ticket  bool                      // the client is to be given a ticket
 	lingers bool                      // what it is about shows after the client has given its verdict
 }
+
+// given is the ticket of every case. A client takes it for what it is: opaque.
+const given = "wst1.grant-of-an-app.which_the_client-passes-on"
 
 // Cases returns all of them, in the order of the checklist.
 func Cases() []*Case {

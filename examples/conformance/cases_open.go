@@ -62,6 +62,8 @@ func opening() []*Case {
 			size: 1000, expect: Success},
 		{Name: "id", Must: "Each upload has an id of its own: 22 to 64 characters of `A-Z a-z 0-9 _ -`, from at least 128 random bits.", Level: Must, Section: "5.1, 19.1",
 			size: 1000, expect: Success, pooled: true},
+		{Name: "ticket", Must: "A ticket that it was given is in every `open`, on each connection.", Level: Must, Section: "5.1, 19.6",
+			size: 300_000, ticket: true, expect: Success, script: breakOnce, check: cameBack},
 		{Name: "wait-for-ready", Must: "No byte is sent before `ready` was read, unless `open` says `eager`.", Level: Must, Section: "7.3",
 			size: 100_000, expect: Success, script: slowReady},
 		{Name: "empty", Must: "A file of no bytes is an upload like any other.", Level: Must, Section: "5.3", size: 0, expect: Success},

@@ -27,6 +27,8 @@ func refusals() []*Case {
 			protocol.Error{Code: protocol.InconsistentLength, Detail: "It had another length.", Resumable: true}),
 		refusal("unknown-refusal", "A code it does not know, not `resumable`, is told and not tried again.",
 			protocol.Error{Code: "wrong-colour", Detail: "It has to be blue."}),
+		refusal("rejected-early", "`rejected` while it sends ends the upload as well: it stops, and tells the person.",
+			protocol.Error{Code: protocol.Rejected, Detail: "Pictures only, please."}),
 		anew("not-found", "After `not-found` the id is not used again: the client begins anew under another, or says so.", protocol.NotFound),
 		anew("bad-id", "After `bad-id` neither.", protocol.BadID),
 		{Name: "superseded", Must: "After `superseded` it does not open the upload again by itself.", Level: Must, Section: "8, 16",

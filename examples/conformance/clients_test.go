@@ -72,7 +72,7 @@ func TestGoClientPasses(t *testing.T) {
 	outside(t)
 	t.Parallel()
 	wsput := build(t, "wsput")
-	passes(t, []string{wsput, "-state-dir", "{dir}", "{file}", "{url}"}, []string{wsput, "-state-dir", "{dir}", "-", "{url}"},
+	passes(t, []string{"env", "WSINGEST_TICKET={ticket}", wsput, "-state-dir", "{dir}", "{file}", "{url}"}, []string{wsput, "-state-dir", "{dir}", "-", "{url}"},
 		"check", "check-mismatch") // the digest in its finish does
 }
 
@@ -87,7 +87,7 @@ func TestPythonClientPasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := []string{"env", "PYTHONPATH=" + here, "PYTHONDONTWRITEBYTECODE=1", python, "-m", "wsingest", "--state-dir", "{dir}"}
+	client := []string{"env", "PYTHONPATH=" + here, "PYTHONDONTWRITEBYTECODE=1", "WSINGEST_TICKET={ticket}", python, "-m", "wsingest", "--state-dir", "{dir}"}
 	passes(t, slices.Concat(client, []string{"{file}", "{url}"}), slices.Concat(client, []string{"-", "{url}"}), "check", "check-mismatch")
 }
 

@@ -15,7 +15,7 @@ import (
 // command is a client that uploads one file and exits: with 0 when it thinks that
 // all is well.
 type command struct {
-	file     []string      // {file}, {url} and {dir} stand for what they say
+	file     []string      // {file}, {url}, {dir} and {ticket} stand for what they say
 	stream   []string      // the same, for a file that comes on stdin; nil: it cannot do that
 	within   time.Duration // bound of one case
 	abreast  int           // cases at a time
@@ -68,6 +68,9 @@ func (c *command) one(ctx context.Context, dir string, p *play) (*verdict, error
 	if argv == nil {
 		return &verdict{Outcome: Skipped, Said: "there is no -stream command"}, nil
 	}
+	if p.c.ticket && !strings.Contains(strings.Join(argv, " "), "{ticket}") {
+		return &verdict{Outcome: Skipped, Said: "the command has no {ticket}"}, nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ func (c *command) one(ctx context.Context, dir string, p *play) (*verdict, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.within)
 	defer cancel()
-	fill := strings.NewReplacer("{file}", path, "{url}", c.base+"/"+p.c.Name+"/upload", "{dir}", filepath.Join(dir, "state"))
+	fill := strings.NewReplacer("{file}", path, "{url}", c.base+"/"+p.c.Name+"/upload", "{dir}", filepath.Join(dir, "state"), "{ticket}", given)
 	args := make([]string, len(argv))
 	for i, arg := range argv {
 		args[i] = fill.Replace(arg)

@@ -107,6 +107,9 @@ func (c *conn) open(m *protocol.Open) {
 	} else if !idForm.MatchString(m.ID) {
 		p.find("id", "the id is %q, expected 22 to 64 characters of A-Z a-z 0-9 _ -", m.ID)
 	}
+	if p.c.ticket && m.Ticket != given {
+		p.find("ticket", "open has the ticket %q, expected %q", m.Ticket, given)
+	}
 	switch {
 	case p.c.stream && m.Length != nil:
 		p.find("stream", "open says length %d of a stream, whose length nobody knows yet", *m.Length)

@@ -29,7 +29,13 @@ type simple struct {
 	id        string
 	finished  bool
 	impatient bool          // did send before ready
+	shown     bool          // its ticket
 	delay     time.Duration // before the next attempt
+
+	// Of all connections so far.
+	opens, closes int   // closes: with 1008
+	sent          int64 // up to where the last one did
+	told          int64 // up to where anything was ever called received
 }
 
 // ended is the end of a connection, and what to do about it.
@@ -136,8 +142,12 @@ func (s *simple) connect(ctx context.Context) error {
 	if s.fault == "offers no subprotocol" {
 		offer = nil
 	}
+	c := &talk{simple: s, ctx: ctx, inbox: make(chan []byte, 1<<14), patience: 30 * time.Second}
 	ws, resp, err := websocket.Dial(ctx, s.url, &websocket.DialOptions{Subprotocols: offer,
-		OnPingReceived: func(context.Context, []byte) bool { return s.fault != "answers no ping" }})
+		OnPingReceived: func(context.Context, []byte) bool {
+			c.confused = c.confused || c.within
+			return s.fault != "answers no ping"
+		}})
 	if err != nil {
 		end := &ended{text: err.Error(), final: s.fault == "gives up over a 503" || s.fault == "offers no subprotocol"}
 		if resp != nil && resp.StatusCode == http.StatusServiceUnavailable {
@@ -155,7 +165,7 @@ func (s *simple) connect(ctx context.Context) error {
 	if s.fault == "reads short messages only" {
 		ws.SetReadLimit(128 << 10)
 	}
-	c := &talk{simple: s, ws: ws, ctx: ctx, inbox: make(chan []byte, 1<<14), patience: 30 * time.Second}
+	c.ws = ws
 	if s.fault != "reads only when it has nothing to send" {
 		go c.read()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/coder/websocket"
@@ -26,19 +27,37 @@ type talk struct {
 	heard                   time.Time
 	ready, moved            bool
 	have                    []protocol.Have
+	missing                 []protocol.Range
 	done                    *message
+
+	within, confused bool // in the middle of a message, and a ping was there once
 }
 
 func (c *talk) read() {
 	defer close(c.inbox)
 	for {
-		_, p, err := c.ws.Read(context.Background())
+		p, err := c.next()
 		if err != nil {
 			c.err = err
 			return
 		}
 		c.inbox <- p
 	}
+}
+
+// next reads a message.
+func (c *talk) next() ([]byte, error) {
+	_, r, err := c.ws.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	c.within = true
+	p, err := io.ReadAll(r)
+	c.within = false
+	if c.confused && c.fault == "is confused by a ping within a message" {
+		return nil, &ended{text: "a frame of the wrong kind", final: true}
+	}
+	return p, err
 }
 
 // hear takes in a message; with wait it waits for one.
@@ -88,9 +107,15 @@ func (c *talk) hear(wait bool) (heard bool, err error) {
 
 // closed is what a close without a message means.
 func (c *talk) closed(err error) error {
+	if end, ok := err.(*ended); ok {
+		return end
+	}
 	end := &ended{text: err.Error(), moved: c.moved}
 	switch code := websocket.CloseStatus(err); code {
-	case 1008, 1009:
+	case 1008:
+		c.closes++
+		end.final = c.fault != "comes back after a close with 1008" || c.closes > 1
+	case 1009:
 		end.final = true
 	case 4409:
 		end.final = c.fault != "takes back what another took over"
@@ -136,6 +161,7 @@ func (c *talk) take(p []byte) error {
 		if c.ready && m.State == "" && m.ID == c.id {
 			c.moved = c.moved || m.Received > c.received
 			c.received, c.window, c.chunk = m.Received, m.Window, m.Chunk
+			c.told = max(c.told, m.Received)
 			c.widest = max(c.widest, m.Window)
 		}
 	case "done":
@@ -164,7 +190,7 @@ func (c *talk) begin(m *message) {
 	if c.fault != "never notices silence" {
 		c.patience = 2 * time.Duration(m.Keepalive.IntervalMS) * time.Millisecond
 	}
-	c.done, c.have = nil, m.Have
+	c.done, c.have, c.missing = nil, m.Have, m.Missing
 	if m.Complete {
 		c.done = &message{Type: "complete"}
 	}
@@ -220,6 +246,9 @@ func (c *talk) run() error {
 	if c.done == nil && !c.same() {
 		return &ended{text: "the file has changed", final: true}
 	}
+	if why := c.stuck(); c.done == nil && why != "" {
+		return &ended{text: why, final: true}
+	}
 	if c.done != nil && c.fault == "sends what is complete" {
 		if err := c.write(websocket.MessageBinary, c.file[:10]); err != nil {
 			return err
@@ -255,11 +284,34 @@ func (c *talk) same() bool {
 	return true
 }
 
+// stuck says why a client with too little memory cannot go on from here.
+func (c *talk) stuck() string {
+	switch c.fault {
+	case "gives up when what was received is lost":
+		if c.start < c.told {
+			return "what was received is lost"
+		}
+	case "gives up when a message was cut":
+		if c.told <= c.start && c.start < c.sent {
+			return "a message was cut"
+		}
+	case "gives up over a hole":
+		if len(c.missing) > 1 {
+			return "the server has a hole"
+		}
+	}
+	return ""
+}
+
 func (c *talk) open() error {
+	c.opens++
 	length := int64(len(c.file))
 	m := &protocol.Open{ID: c.id, Name: "file.bin", Length: &length}
 	if c.stream && c.fault != "says a length of a stream" {
 		m.Length = nil
+	}
+	if c.fault != "shows its ticket once" || !c.shown {
+		m.Ticket, c.shown = given, true
 	}
 	if c.fault == "says a wrong length" && m.Length != nil {
 		length++
@@ -271,7 +323,8 @@ func (c *talk) open() error {
 		p := protocol.Encode(m)
 		return c.write(websocket.MessageText, append([]byte(`{"name":"a","name":"b",`), p[1:]...))
 	}
-	if err := c.say(m); err != nil || c.fault != "does not wait for ready" || c.impatient {
+	m.Eager = c.fault == "sends again what is durable" && c.opens > 1
+	if err := c.say(m); err != nil || !m.Eager && (c.fault != "does not wait for ready" || c.impatient) {
 		return err
 	}
 	c.impatient, c.ahead = true, int64(min(10, len(c.file)))
@@ -292,6 +345,7 @@ func (c *talk) send() error {
 		}
 		at := c.cursor
 		c.cursor += n
+		c.sent = c.cursor
 		if err := c.write(websocket.MessageBinary, c.file[at:c.cursor]); err != nil {
 			return err
 		}
@@ -350,7 +404,7 @@ func (c *talk) finish() error {
 			return err
 		}
 	}
-	if len(c.file) == 0 && c.fault == "forgets files without bytes" {
+	if len(c.file) == 0 && c.fault == "forgets files without bytes" || len(c.file) == 1 && c.fault == "forgets files of one byte" {
 		return &ended{text: "nothing to send", final: true}
 	}
 	length, sum := int64(len(c.file)), crc(c.file)

@@ -31,6 +31,7 @@ type listed struct {
 	Verdict string `json:"verdict"` // URL to say the outcome to
 	Length  int    `json:"length"`  // of the file, in bytes
 	Stream  bool   `json:"stream"`  // the client is not to be told the length
+	Ticket  string `json:"ticket"`  // to be in every open
 }
 
 // add begins a round and returns its number, from 1.
@@ -79,7 +80,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request) {
 		at := answer.Report + "/" + p.c.Name
 		answer.Cases = append(answer.Cases, listed{
 			Name: p.c.Name, Must: p.c.Must, Length: p.c.size, Stream: p.c.stream,
-			Upload: "ws" + at[len("http"):] + "/upload", Content: at + "/content", Verdict: at + "/verdict",
+			Upload: "ws" + at[len("http"):] + "/upload", Content: at + "/content", Verdict: at + "/verdict", Ticket: given,
 		})
 	}
 	w.WriteHeader(http.StatusCreated)

@@ -175,7 +175,7 @@ func TestWhatTheAppRefusesIsRejected(t *testing.T) { withEach(t, whatTheAppRefus
 
 func whatTheAppRefusesIsRejected(t *testing.T, py library) {
 	s := newServer(t)
-	s.status = http.StatusUnprocessableEntity
+	s.answers(http.StatusUnprocessableEntity)
 	path, data := makeFile(t, 1000)
 	r := py.start(t, nil, put(t, s, path)...)
 	r.exits(t, exitRejected)

@@ -27,8 +27,11 @@ type strict struct {
 	// refuse answers the nth handshake instead of an upgrade, if it says so.
 	refuse func(n int, w http.ResponseWriter) bool
 	// script is called behind each message with bytes. What it returns ends the
-	// connection.
+	// connection. The next may begin meanwhile: what scripts keep from one call to
+	// the next is atomic.
 	script func(c *strictConn) error
+
+	handlers sync.WaitGroup // which run
 
 	mu      sync.Mutex // a connection may still be ending when the next one begins
 	content []byte
@@ -45,16 +48,22 @@ type strictConn struct {
 	later <-chan time.Time // when it grants credit again; nil: it is not pausing
 }
 
+// newStrict starts the server. What is in s is not to be changed any more.
 func newStrict(t *testing.T, s *strict) *strict {
 	s.t = t
 	s.http = httptest.NewServer(s)
-	t.Cleanup(s.http.Close)
+	t.Cleanup(func() {
+		s.http.Close()
+		s.handlers.Wait() // which Close does not, once they speak WebSocket
+	})
 	return s
 }
 
 func (s *strict) url() string { return "ws" + s.http.URL[len("http"):] + "/upload/" }
 
 func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handlers.Add(1)
+	defer s.handlers.Done()
 	s.mu.Lock()
 	s.tries = append(s.tries, time.Now())
 	n := len(s.tries)
@@ -207,6 +216,13 @@ func (c *strictConn) done() error {
 	sum := protocol.CRC32C(crc(c.taken()))
 	c.say(&protocol.Done{ID: c.id, Length: c.received(), Digest: &protocol.Digest{CRC32C: &sum}})
 	return c.ws.Close(websocket.StatusNormalClosure, "")
+}
+
+// connections returns how often the client connected, or tried to.
+func (s *strict) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tries)
 }
 
 // waited returns how long the client waited before the nth connection, counted

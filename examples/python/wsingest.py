@@ -14,6 +14,7 @@ On the command line: python -m wsingest FILE... URL
 import asyncio
 import base64
 import hashlib
+import inspect
 import json
 import os
 import random
@@ -68,7 +69,7 @@ class Options:
     name: Optional[str] = None
     media_type: Optional[str] = None
     metadata: Optional[dict] = None
-    ticket: Optional[str] = None
+    ticket: Any = None  # a grant, or a function of the id that is asked before each opening; it may be async
     headers: dict = field(default_factory=dict)  # of the handshake
     tls: Any = None  # an ssl.SSLContext
     sha256: bool = False  # compare and return the SHA-256
@@ -325,11 +326,17 @@ class Upload:
             return self._base + sum(f.received - f.start for f in self._lanes_received if f.ready)
         return flow.received
 
+    async def _ticket(self):
+        ticket = self.options.ticket
+        if callable(ticket):
+            ticket = ticket(self.id)
+        return await ticket if inspect.isawaitable(ticket) else ticket
+
     async def _open(self, link, flow, lane=None):
         o = self.options
         await link.send({
             "type": "open", "id": self.id, "name": o.name or self.source.name, "media-type": o.media_type,
-            "length": self.source.size, "metadata": o.metadata, "ticket": o.ticket, "range": lane,
+            "length": self.source.size, "metadata": o.metadata, "ticket": await self._ticket(), "range": lane,
             "want-digest": "sha-256" if o.sha256 else None,
             "ping-timeout-ms": -1,  # no ping of ours bounds the window
         })

@@ -14,6 +14,8 @@ import wsingest
 OK, FAILED, USAGE, RESUMABLE, REJECTED, CHANGED, DIGEST, SUPERSEDED = range(8)
 
 EXIT_CODES = """
+A server that wants a ticket gets the one in the environment variable WSINGEST_TICKET.
+
 exit codes:
   0  all files are uploaded
   1  failed for good
@@ -135,6 +137,7 @@ def options(o, name, retried):
         id=o.id, name=name, media_type=o.type or mimetypes.guess_type(name or "")[0], sha256=o.digest, lanes=o.lanes,
         headers={k.strip(): v.strip() for k, _, v in (h.partition(":") for h in o.header)},
         tls=ssl.create_default_context(cafile=o.cacert) if o.cacert else None,
+        ticket=os.environ.get("WSINGEST_TICKET"),  # an argument would be everybody's to see
         state_dir=o.state_dir or None, give_up_after=o.retry, on_retry=retried)
 
 

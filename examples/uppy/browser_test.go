@@ -35,6 +35,15 @@ var chromium struct {
 // abreast is how many tests run at a time: what they do is mostly to wait.
 const abreast = 4
 
+// inPage skips a test of what is in the page, of which the race detector sees
+// nothing: to the server it is the same as those that stay.
+func inPage(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("what it is about is in the page, and the same under the race detector")
+	}
+}
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(abreast))

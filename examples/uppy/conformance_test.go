@@ -20,11 +20,11 @@ const fewest = 60
 // Uppy's for each.
 const goThrough = `(async () => {
   const { report, cases } = await (await fetch(%q, { method: 'POST' })).json();
-  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream }) => {
+  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream, ticket }) => {
     const end = (outcome, said) => fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
     if (stream) return end('skipped', 'Uppy has no streams');
     const file = new File([await (await fetch(content)).blob()], name + '.bin');
-    const { error, response } = await send(upload, file);
+    const { error, response } = await send(upload, file, { ticket });
     await (error ? end('failure', error + ' ' + (response?.body?.text ?? '')) : end('success', 'done'));
   }));
   return await (await fetch(report)).text();

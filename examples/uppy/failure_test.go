@@ -83,6 +83,7 @@ func TestCancelledFilesDoNotArrive(t *testing.T) {
 }
 
 func TestFileRemovedAndAddedAgainArrives(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	s := newServer(t)
 	s.line.rate.Store(512 << 10)
@@ -106,6 +107,7 @@ func TestFileRemovedAndAddedAgainArrives(t *testing.T) {
 }
 
 func TestCancelAllStopsEverything(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	s := newServer(t)
 	s.line.rate.Store(512 << 10)
@@ -120,6 +122,7 @@ func TestCancelAllStopsEverything(t *testing.T) {
 }
 
 func TestRemoteFilesAreRefusedWithAReason(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	s := newServer(t)
 	b := visit(t, s, nil)
@@ -141,6 +144,7 @@ func TestRemoteFilesAreRefusedWithAReason(t *testing.T) {
 }
 
 func TestReloadedPageGoesOn(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	for name, golden := range map[string]bool{"with the file chosen again": false, "with Golden Retriever": true} {
 		t.Run(name, func(t *testing.T) {
@@ -171,11 +175,12 @@ func TestReloadedPageGoesOn(t *testing.T) {
 }
 
 func TestChangedFileIsNoticedAndSentAnew(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	s := newServer(t)
 	s.line.rate.Store(512 << 10)
 	b := visit(t, s, nil)
-	before, after := content(2<<20), content(2<<20)
+	before, after := content(4<<20), content(4<<20)
 	after[100]++
 	date := time.Unix(1_700_000_000, 0)
 	path := b.save("film.bin", before)
@@ -209,6 +214,7 @@ func (b *tab) date(path string, at time.Time) {
 }
 
 func TestPluginLeavesNothingBehind(t *testing.T) {
+	inPage(t)
 	t.Parallel()
 	s := newServer(t)
 	s.line.rate.Store(512 << 10)

@@ -20,7 +20,7 @@ import { Job } from './job.js';
  * @property {string | URL | ((file: import('@uppy/core').UppyFile<M, B>) => string | URL)} url of the upload route; http, ws, or relative to the page
  * @property {number} [limit] files that are on their way at a time; default 5, 0: no limit
  * @property {boolean | string[]} [allowedMetaFields] which of the file's `meta` the app behind the server gets; true (default): all but `name` and `type`, which it gets in any case
- * @property {string | ((file: import('@uppy/core').UppyFile<M, B>) => string | Promise<string>)} [ticket] a grant of the app; a function is asked before every opening
+ * @property {string | ((file: import('@uppy/core').UppyFile<M, B>, id: string) => string | Promise<string>)} [ticket] a grant of the app; a function of file and id is asked before every opening
  * @property {string | URL} [link] where the server shows the files it published: the name of a finished one is added to it
  * @property {number} [lanes] parallel connections for a large file, 1 to 16; default 1
  * @property {'sha-256'} [wantDigest] have the server compute it as well

@@ -121,7 +121,7 @@ export class Job {
     const { url, ticket, allowedMetaFields = true, lanes, wantDigest, remember, giveUpAfter } = this.#options();
     return {
       url: typeof url === 'function' ? url(file) : url,
-      ticket: typeof ticket === 'function' ? () => ticket(this.#file() ?? file) : ticket,
+      ticket: typeof ticket === 'function' ? (id) => ticket(this.#file() ?? file, id) : ticket,
       name: file.meta.name ?? file.name, type: file.type, metadata: metadataOf(file.meta, allowedMetaFields),
       lanes, wantDigest, remember, giveUpAfter,
       onProgress: (_, upload) => this.#follow(upload),

@@ -35,6 +35,9 @@ wss://example.org/upload/ (ws, wss, http, https).
 `
 
 const exitHelp = `
+A server that wants a ticket gets the one in the environment variable
+WSINGEST_TICKET.
+
 Exit codes: 0 all uploaded, 1 failed for good, 2 wrong usage, 3 interrupted and
 resumable by the same command, 4 rejected by the server or the app behind it,
 5 a file has changed meanwhile, 6 the server's bytes differ from those sent,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -134,7 +135,7 @@ func (p *put) open(path string) (*client.Source, error) {
 	if p.cfg.typ != "" {
 		src.Type = p.cfg.typ
 	}
-	src.ID = p.cfg.id
+	src.ID, src.Ticket = p.cfg.id, os.Getenv("WSINGEST_TICKET") // an argument would be everybody's to see
 	return src, nil
 }
 

@@ -104,6 +104,8 @@ type Limits struct {
 	MinAppendSize int64 `json:"min-append-size,omitempty"` // bytes of a binary message that is not the last
 	MaxAppendSize int64 `json:"max-append-size,omitempty"` // bytes of a binary message
 	MaxAge        int64 `json:"max-age,omitempty"`         // seconds an untouched upload is kept
+	MaxLifetime   int64 `json:"max-lifetime,omitempty"`    // seconds from now in which the upload must be finished
+	MaxRate       int64 `json:"max-rate,omitempty"`        // bytes a second on this connection
 }
 
 // Keepalive is the server's rhythm: it says something at least every

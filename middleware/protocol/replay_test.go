@@ -19,6 +19,7 @@ import (
 
 	"github.com/wsingest/wsingest/middleware"
 	"github.com/wsingest/wsingest/middleware/protocol"
+	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore"
 )
@@ -161,6 +162,10 @@ func (r *replay) settings(t *testing.T) middleware.Options {
 		case "any", "next":
 		case "max-size":
 			o.MaxSize, err = strconv.ParseInt(value, 10, 64)
+		case "accept":
+			o.AcceptTypes = []string{value}
+		case "tickets": // with the key of package ticket's test vectors
+			o.Tickets, err = ticket.NewVerifier([]byte("a key that is 32 bytes or longer"))
 		case "keepalive":
 			o.Keepalive.Interval, err = time.ParseDuration(value)
 		case "timeout":

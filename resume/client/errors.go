@@ -94,9 +94,12 @@ func (e *uploadError) Unwrap() error { return e.err }
 // goes on where this one ended: it was interrupted, not refused.
 func Resumable(err error) bool {
 	var server *protocol.Error
+	var ticket *ticketError
 	switch {
 	case err == nil:
 		return false
+	case errors.As(err, &ticket):
+		return true
 	case errors.Is(err, ErrSourceChanged), errors.Is(err, ErrDigestMismatch), errors.Is(err, ErrShortSource):
 		return false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
@@ -107,6 +110,13 @@ func Resumable(err error) bool {
 	}
 	return false
 }
+
+// ticketError is a ticket that could not be had. Nothing is wrong with the
+// upload.
+type ticketError struct{ err error }
+
+func (e *ticketError) Error() string { return fmt.Sprintf("getting a ticket: %v", e.err) }
+func (e *ticketError) Unwrap() error { return e.err }
 
 // goaway is a server that asked for another connection.
 type goaway struct{ after time.Duration }

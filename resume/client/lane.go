@@ -77,7 +77,11 @@ func (l *lane) open(s *sender, p *piece) (*flow, error) {
 	l.mu.Lock()
 	l.flow = f
 	l.mu.Unlock()
-	if err := s.conn.send(l.t.open(false, &protocol.Range{Start: p.Start, End: &p.End})); err != nil {
+	open := l.t.opening(false, &protocol.Range{Start: p.Start, End: &p.End})
+	if open == nil {
+		return f, nil // over
+	}
+	if err := s.conn.send(open); err != nil {
 		return nil, err
 	}
 	return f, s.until(l.t, func() bool { return f.answer() != nil })

@@ -152,7 +152,11 @@ func (c *Client) probe(t *transfer, r *retrier) (missing []resume.Range, err err
 		s := newSender(t.ctx, conn)
 		l.conn, l.flow = conn, newFlow(t, s.credit, false)
 		return l.handle, func() error {
-			if err := conn.send(t.open(false, nil)); err != nil {
+			open := t.opening(false, nil)
+			if open == nil {
+				return nil // over
+			}
+			if err := conn.send(open); err != nil {
 				return err
 			}
 			if err := s.until(t, func() bool { return l.flow.answer() != nil }); err != nil || t.over() {

@@ -59,7 +59,11 @@ func (s *session) next() *transfer {
 // comes when it comes.
 func (s *session) upload(t *transfer) error {
 	f := s.attach(t)
-	if err := s.conn.send(t.open(f.eager, nil)); err != nil {
+	open := t.opening(f.eager, nil)
+	if open == nil {
+		return nil
+	}
+	if err := s.conn.send(open); err != nil {
 		return err
 	}
 	if !f.eager {

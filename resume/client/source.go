@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,11 @@ type Source struct {
 	Metadata map[string]string
 	// Ticket is a signed grant, for servers that ask for one.
 	Ticket string
+	// TicketFor, if set, is asked for one before each opening, with the id of the
+	// upload: where connections are replaced for longer than a ticket lives. It may
+	// be called from several goroutines when there are lanes. An error ends the
+	// upload, which can be gone on with.
+	TicketFor func(ctx context.Context, id string) (string, error)
 
 	// StateFile is where the upload keeps what another process needs to go on
 	// with it, for a ReaderAt. Empty: a file in Options.StateDir if the source

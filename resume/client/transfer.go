@@ -155,6 +155,21 @@ func (t *transfer) open(eager bool, lane *protocol.Range) *protocol.Open {
 	return m
 }
 
+// opening is open with a ticket that is asked for now. nil: there is none, and
+// the transfer is settled.
+func (t *transfer) opening(eager bool, lane *protocol.Range) *protocol.Open {
+	m := t.open(eager, lane)
+	if t.src.TicketFor == nil {
+		return m
+	}
+	var err error
+	if m.Ticket, err = t.src.TicketFor(t.ctx, t.id); err != nil {
+		t.settle(nil, &ticketError{err})
+		return nil
+	}
+	return m
+}
+
 // beginFresh is begin for an id that the server cannot know.
 func (t *transfer) beginFresh() {
 	t.started = true

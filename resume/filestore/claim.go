@@ -35,8 +35,9 @@ type claim struct {
 }
 
 var (
-	_ resume.Claim     = (*claim)(nil)
-	_ resume.SumWriter = (*claim)(nil)
+	_ resume.Claim      = (*claim)(nil)
+	_ resume.SumWriter  = (*claim)(nil)
+	_ resume.HeadReader = (*claim)(nil)
 )
 
 // claim adds a claim on what no live claim overlaps.

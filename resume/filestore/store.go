@@ -44,12 +44,13 @@ type Store struct {
 	// records may be in the kernel's memory only.
 	suspicious bool
 
-	commits chan struct{} // as many tokens as syncs may be under way
-	hashing chan struct{} // as many tokens as blocks may be hashed at once
-	block   int64         // bytes of such a block; hashBlock but in tests
-	names   dirSync
-	space   space
-	janitor janitor
+	commits  chan struct{} // as many tokens as syncs may be under way
+	removals chan struct{} // as many tokens as settled uploads are removed behind their answers
+	hashing  chan struct{} // as many tokens as blocks may be hashed at once
+	block    int64         // bytes of such a block; hashBlock but in tests
+	names    dirSync
+	space    space
+	janitor  janitor
 
 	mu      sync.Mutex // a leaf: nothing else is locked while it is held
 	uploads map[resume.ID]*upload
@@ -86,13 +87,14 @@ func open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: o, fs: fsys,
-		log:     o.Logger,
-		commits: make(chan struct{}, commitsAtOnce),
-		hashing: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-		block:   hashBlock,
-		uploads: make(map[resume.ID]*upload),
-		suspect: make(map[resume.ID]bool),
-		drained: make(chan struct{}),
+		log:      o.Logger,
+		commits:  make(chan struct{}, commitsAtOnce),
+		hashing:  make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		block:    hashBlock,
+		uploads:  make(map[resume.ID]*upload),
+		suspect:  make(map[resume.ID]bool),
+		drained:  make(chan struct{}),
+		removals: make(chan struct{}, maxRemovals),
 	}
 	s.space.init(fsys, dir, o.Reserve)
 	s.names.sync = func() error { return fsys.SyncDir(dir) }

@@ -30,6 +30,8 @@ type Queue struct {
 	dropped int
 	running bool
 	done    sync.Cond
+
+	after func(time.Duration, func()) *time.Timer // time.AfterFunc; a test has one that is early
 }
 
 type line struct {
@@ -40,7 +42,7 @@ type line struct {
 
 // New returns log with a queue in front of it.
 func New(log *zap.Logger) (*zap.Logger, *Queue) {
-	q := &Queue{}
+	q := &Queue{after: time.AfterFunc}
 	q.done.L = &q.mu
 	return log.WithOptions(zap.WrapCore(func(inner zapcore.Core) zapcore.Core {
 		return &core{inner, q}
@@ -117,7 +119,7 @@ func (q *Queue) Flush() {
 	// What the timer says decides, and not a second look at the clock: it could be
 	// early by that, and nobody would wake this again.
 	late := false
-	timer := time.AfterFunc(flushBound, func() {
+	timer := q.after(flushBound, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		late = true

@@ -26,6 +26,39 @@ var claimPromises = []promise{
 		r.finish(c)
 		r.equal("content", string(r.content(id)), "goodevil")
 	}},
+	{"TheHeadIsReadBackAsFarAsItReaches", func(r *rig) {
+		id := resume.NewID()
+		c := r.lane(id, 12, 0, 6)
+		if _, ok := c.(resume.HeadReader); !ok {
+			return // the store need not be able to
+		}
+		head := func(c resume.Claim, most int) string {
+			p := make([]byte, most)
+			n, err := c.(resume.HeadReader).ReadHead(p)
+			if err != nil {
+				r.Fatalf("ReadHead: %v", err)
+			}
+			return string(p[:n])
+		}
+		r.equal("head of nothing", head(c, 4), "")
+		r.write(c, []byte("abc"))
+		other := r.lane(id, 12, 6, 12)
+		r.write(other, []byte("ghi"))
+		r.equal("head before a gap", head(c, 10), "abc")
+		r.write(c, []byte("def"))
+		r.equal("head over two lanes", head(other, 20), "abcdefghi")
+		r.equal("as much as fits", head(c, 4), "abcd")
+		r.sync(c)
+		r.sync(other)
+		r.reopen()
+		c = r.begin(id, 12)
+		r.equal("head after a restart", head(c, 20), "abcdefghi")
+		if err := r.store.Delete(r.ctx, id); err != nil {
+			r.Fatal(err)
+		}
+		_, err := c.(resume.HeadReader).ReadHead(make([]byte, 4))
+		r.wantErr("ReadHead of what was deleted", err, resume.ErrNotFound)
+	}},
 	{"AWritePastTheLengthTakesNothingIn", func(r *rig) {
 		c := r.begin(resume.NewID(), 5)
 		r.write(c, []byte("abc"))

@@ -15,5 +15,7 @@
 //
 // prints who survived what. The clients' ping timeout is half a second where
 // its default is twenty; what matters is the bytes on their way against the
-// rate of the line times this timeout, so that all else is scaled with it.
+// rate of the line times this timeout, so that all else is scaled with it. With
+// -short, which is for the race detector, it is a second against this server, and
+// fewer clients are tried.
 package situations

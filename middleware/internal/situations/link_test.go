@@ -18,7 +18,7 @@ type link struct {
 	holeAt    int64 // nothing goes through any more either way, and nothing is closed
 	foreignAt int64 // eight foreign bytes go to the server, then both ends are closed
 
-	hole chan time.Time // receives when the hole opened
+	hole chan time.Time // receives when the last bytes before the hole went to the server
 
 	server string
 	ln     net.Listener
@@ -105,7 +105,8 @@ func (l *link) carry(client, server net.Conn, first bool) {
 type path struct {
 	*link
 	holeAt, foreignAt int64
-	sent              int64 // from the client to the server
+	sent              int64     // from the client to the server
+	wrote             time.Time // when the last of them began to
 	holed             chan struct{}
 	spoiled           atomic.Bool // the foreign bytes are out
 }
@@ -132,8 +133,11 @@ func (p *path) pump(to io.Writer, from io.Reader, tamper func(to io.Writer, b []
 			return
 		default:
 		}
-		if tamper != nil && !tamper(to, buf[:n]) {
-			return
+		if tamper != nil {
+			if !tamper(to, buf[:n]) {
+				return
+			}
+			p.wrote = time.Now()
 		}
 		if _, werr := to.Write(buf[:n]); err != nil || werr != nil && !p.spoiled.Load() {
 			return
@@ -146,7 +150,7 @@ func (p *path) up(to io.Writer, b []byte) bool {
 	switch p.sent += int64(len(b)); {
 	case p.holeAt > 0 && p.sent >= p.holeAt:
 		close(p.holed)
-		p.hole <- time.Now()
+		p.hole <- p.wrote
 		<-p.stop
 		return false
 	case p.foreignAt > 0 && p.sent >= p.foreignAt:

@@ -47,7 +47,7 @@ type situation struct {
 	// mustNotice: our server must notice within its timeout that the line is
 	// dead, and the naive one does not.
 	mustNotice bool
-	limit      time.Duration // after which a client that does nothing counts as hung; 0: 30 s
+	limit      time.Duration // without a write to the disk, after which a client counts as hung; 0: 30 s
 	want       map[string]want
 }
 
@@ -63,6 +63,15 @@ var usual = middleware.Keepalive{Interval: 15 * time.Second, Timeout: time.Minut
 
 // timeout is that of the clients' pings, and their interval.
 const timeout = 500 * time.Millisecond
+
+// patience is the same as a client has it against one of the servers. Under the
+// race detector a pong may take longer: ours has twice the time.
+func patience(server string) time.Duration {
+	if testing.Short() && server == "wsingest" {
+		return 2 * timeout
+	}
+	return timeout
+}
 
 var situations = []situation{{
 	// The naive handler does not read while it waits for the disk, and a pong
@@ -122,9 +131,10 @@ var situations = []situation{{
 }, {
 	// A client without a window fills its kernel's buffers, and then even its
 	// ping waits, before its timeout has begun to run. The hole opens behind what
-	// a client may send before it has heard of the server at all.
+	// a client may send before it has heard of the server at all, and the size is
+	// several times what the sockets up to there hold.
 	name:       "4 black hole",
-	load:       load{size: 64 << 20, chunk: 64 << 10, ping: timeout, tries: 5},
+	load:       load{size: 24 << 20, chunk: 64 << 10, ping: timeout, tries: 5},
 	link:       &link{holeAt: 512 << 10},
 	keepalive:  tight,
 	mustNotice: true,
@@ -224,6 +234,9 @@ func TestTheEightSituations(t *testing.T) {
 		tab.rows = append(tab.rows, s.name)
 		for client, want := range s.want {
 			for _, server := range servers {
+				if !tried(server, client) {
+					continue
+				}
 				wg.Go(func() {
 					slots <- struct{}{}
 					defer func() { <-slots }()
@@ -239,8 +252,17 @@ func TestTheEightSituations(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	t.Logf("Python is %s. Ping interval and timeout of the clients: %v.", library, timeout)
+	t.Logf("Python is %s. Ping interval and timeout of the clients: %v.", library, patience("wsingest"))
 	tab.print(t)
+}
+
+// tried says who is tried against whom. Under the race detector it is not who has
+// no Go in it, and of the clients that are the same to the server one.
+func tried(server, client string) bool {
+	if !testing.Short() || client == goFull || client == goLoop {
+		return true
+	}
+	return server == "wsingest" && (client == pythonLoop || client == pythonFull)
 }
 
 func (w want) check(t *testing.T, server string, o outcome) {
@@ -271,6 +293,9 @@ func (s *situation) try(t *testing.T, name, client string) outcome {
 	}
 	var srv server
 	l := s.load
+	if l.ping == timeout {
+		l.ping = patience(name)
+	}
 	if name == "naive" {
 		o := s.naive
 		o.keepalive = s.keepalive
@@ -294,7 +319,7 @@ func (s *situation) try(t *testing.T, name, client string) outcome {
 		// Python's has room at first, so that what it stops is a transfer.
 		l.log = blockedPipe(t, client == goFull)
 	}
-	o := s.upload(t, client, address, l, srv)
+	o := s.upload(t, client, address, l, srv, disk)
 	o.stalls = disk.count.Load()
 	if s.mustNotice {
 		o.noticed = s.notice(t, name, srv, <-line.hole)
@@ -302,13 +327,14 @@ func (s *situation) try(t *testing.T, name, client string) outcome {
 	return o
 }
 
-func (s *situation) upload(t *testing.T, client, address string, l load, srv server) outcome {
+func (s *situation) upload(t *testing.T, client, address string, l load, srv server, disk *disk) outcome {
 	limit := s.limit
 	if limit == 0 {
 		limit = 30 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
+	defer disk.watch(limit, cancel)()
 	l.tries = max(l.tries, 1)
 	r, err := uploaders[client](ctx, address, l)
 	if err != nil {
@@ -316,6 +342,9 @@ func (s *situation) upload(t *testing.T, client, address string, l load, srv ser
 	}
 	return judge(r, srv.intact)
 }
+
+// longest bounds an upload that goes on and on.
+const longest = 5 * time.Minute
 
 // notice returns how long the server took to give up on the connection that
 // fell silent when the hole opened.

@@ -19,10 +19,12 @@ type disk struct {
 	begin sync.Once
 	began time.Time
 	count atomic.Int64 // stalls that somebody waited for
+	wrote atomic.Int64 // how often something was to be written: the upload goes on
 }
 
 // wait returns when the disk writes again.
 func (d *disk) wait() {
+	d.wrote.Add(1)
 	if d.stall == 0 {
 		return
 	}
@@ -31,6 +33,31 @@ func (d *disk) wait() {
 		d.count.Add(1)
 		time.Sleep(d.stall - in%d.period)
 	}
+}
+
+// watch calls hung when nothing was written for as long as limit: a machine that
+// is slow is slow, and nothing hangs there that gets on. It looks until stop is
+// called.
+func (d *disk) watch(limit time.Duration, hung func()) (stop func()) {
+	ended, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(limit / 100)
+		defer tick.Stop()
+		seen, since := int64(0), time.Now()
+		for time.Since(since) < limit {
+			select {
+			case <-tick.C:
+			case <-ended:
+				return
+			}
+			if n := d.wrote.Load(); n != seen {
+				seen, since = n, time.Now()
+			}
+		}
+		hung()
+	}()
+	return func() { close(ended); <-gone }
 }
 
 // stallStore is a store on such a disk.

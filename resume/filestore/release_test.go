@@ -1,0 +1,97 @@
+package filestore
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
+)
+
+// slow is a file system on which no part file is removed before free is closed.
+type slow struct {
+	*strictfs.FS
+	free chan struct{}
+}
+
+func (s slow) Remove(name string) error {
+	if strings.HasSuffix(name, ".part") {
+		<-s.free
+	}
+	return s.FS.Remove(name)
+}
+
+// holdRemovals opens the store anew on a file system that removes no part file
+// before the channel is closed.
+func (b *bench) holdRemovals() chan struct{} {
+	b.Helper()
+	b.must(b.store.Close())
+	free := make(chan struct{})
+	var err error
+	b.store, err = open(slow{b.fs, free}, crashDir, Options{ScanInterval: Never})
+	b.must(err)
+	return free
+}
+
+// Who waits for the answer to an upload does not wait for its bytes to be
+// freed. Whoever opens an upload of the same name next does: else the removal
+// would take the new one's bytes.
+func TestAnswersDoNotWaitForBytesToBeFreed(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		free := b.holdRemovals()
+		id := resume.NewID()
+		c := b.claim(id, 5)
+		b.write(c, "bytes")
+		_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 5})
+		b.must(err)
+		b.must(b.store.Settle(b.ctx, id, []byte("answer")))
+		if got := b.read(id); got != "bytes" {
+			t.Fatalf("the part file has %q: the test has no hold on its removal", got)
+		}
+
+		again := make(chan resume.Claim)
+		go func() {
+			b.must(b.store.Delete(b.ctx, id))
+			again <- b.claim(id, 3)
+		}()
+		synctest.Wait()
+		select {
+		case <-again:
+			t.Fatal("opened again while the old bytes are being removed")
+		default:
+		}
+		close(free)
+		c = <-again
+		b.write(c, "new")
+		b.must(c.Sync(b.ctx))
+		if got := b.read(id); got != "new" {
+			t.Errorf("the part file has %q", got)
+		}
+		c.Close()
+	})
+}
+
+// However many uploads are settled while the disk frees nothing, only so many
+// are removed behind their answers: bytes do not pile up without bound.
+func TestRemovalsBehindAnswersAreBounded(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		free := b.holdRemovals()
+		settled := make(chan struct{}, 2*maxRemovals)
+		for range 2 * maxRemovals {
+			id := resume.NewID()
+			c := b.claim(id, 0)
+			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 0})
+			b.must(err)
+			go func() {
+				b.must(b.store.Settle(b.ctx, id, nil))
+				settled <- struct{}{}
+			}()
+		}
+		synctest.Wait()
+		if n := len(settled); n != maxRemovals {
+			t.Errorf("%d are settled while nothing is freed, want %d", n, maxRemovals)
+		}
+		close(free)
+	})
+}
