@@ -16,11 +16,14 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// Admin is the part of Caddy's admin API that lists uploads and ends them:
+// Admin is the part of Caddy's admin API that lists uploads and ends them,
+// and delivers again what could not be delivered:
 //
 //	GET    /ws_ingest/uploads
 //	GET    /ws_ingest/uploads/{id}
 //	DELETE /ws_ingest/uploads/{id}
+//	GET    /ws_ingest/undelivered
+//	POST   /ws_ingest/undelivered/{id}
 //
 // It knows the uploads of all stores that the live config uses.
 type Admin struct{}
@@ -40,6 +43,8 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: adminPath, Handler: caddy.AdminHandlerFunc(a.serve)},
 		{Pattern: adminPath + "/", Handler: caddy.AdminHandlerFunc(a.serve)},
+		{Pattern: undeliveredPath, Handler: caddy.AdminHandlerFunc(a.undelivered)},
+		{Pattern: undeliveredPath + "/", Handler: caddy.AdminHandlerFunc(a.undelivered)},
 	}
 }
 
@@ -176,17 +181,8 @@ func openStores() (list []*store) {
 
 // connections returns those of every engine, by the uploads they have.
 func connections() map[resume.ID][]Connection {
-	all := retired.all()
-	engines.Range(func(_, v any) bool {
-		all = append(all, v.(*engine))
-		return true
-	})
 	live := make(map[resume.ID][]Connection)
-	for _, e := range all {
-		in := e.running()
-		if in == nil {
-			continue
-		}
+	for _, in := range append(runningEngines(), retiredEngines()...) {
 		for _, c := range in.Connections() {
 			for _, id := range append(c.Finishing, c.Upload) {
 				if id != "" {
@@ -196,6 +192,26 @@ func connections() map[resume.ID][]Connection {
 		}
 	}
 	return live
+}
+
+// runningEngines returns what takes uploads now.
+func runningEngines() (list []*middleware.Ingest) {
+	engines.Range(func(_, v any) bool {
+		if in := v.(*engine).running(); in != nil {
+			list = append(list, in)
+		}
+		return true
+	})
+	return list
+}
+
+func retiredEngines() (list []*middleware.Ingest) {
+	for _, e := range retired.all() {
+		if in := e.running(); in != nil {
+			list = append(list, in)
+		}
+	}
+	return list
 }
 
 func connection(c middleware.Connection) Connection {

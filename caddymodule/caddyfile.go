@@ -31,11 +31,15 @@ func init() {
 //		store           file [<directory>]
 //		expire          <duration>|never
 //		sync            <size> [<duration>]
+//		reserve         <size>
 //		deliver         next [<method>] | file <path> {
-//			on_conflict rename|overwrite|fail
-//			retry_for   <duration>
+//			on_conflict   rename|overwrite|fail
+//			retry_for     <duration>
+//			redeliver_for <duration>|never
+//			keep_headers  <name>...
+//			keep_query    <name>...
 //		}
-//		on_complete     webhook <url>
+//		on_complete     webhook <url> [<secret>]
 //		owner           <placeholder>
 //		ticket_key      <key> [<old key>]
 //		accept_types    <media type>...
@@ -72,7 +76,7 @@ type parser struct {
 	seen []string
 
 	store caddy.Module // as named; nil: not named
-	file  FileStore    // what expire and sync say
+	file  FileStore    // what expire, sync and reserve say
 }
 
 // subdirectives are the options by name.
@@ -80,6 +84,7 @@ var subdirectives = map[string]func(*parser) error{
 	"store":           (*parser).parseStore,
 	"expire":          (*parser).parseExpire,
 	"sync":            (*parser).parseSync,
+	"reserve":         func(p *parser) error { return p.size(&p.file.Reserve) },
 	"deliver":         (*parser).parseDeliver,
 	"on_complete":     (*parser).parseOnComplete,
 	"owner":           func(p *parser) error { return p.text(&p.h.Owner) },
@@ -99,7 +104,7 @@ var subdirectives = map[string]func(*parser) error{
 
 // subdirectiveNames are the same in the order of the documentation.
 var subdirectiveNames = []string{
-	"store", "expire", "sync", "deliver", "on_complete", "owner", "ticket_key", "accept_types", "max_size", "max_lifetime",
+	"store", "expire", "sync", "reserve", "deliver", "on_complete", "owner", "ticket_key", "accept_types", "max_size", "max_lifetime",
 	"quota", "max_uploads", "bandwidth", "allow_origin", "keepalive", "memory", "max_connections", "sha256",
 }
 
@@ -134,7 +139,7 @@ func (p *parser) finish() error {
 		file.Path = named.Path
 	default:
 		if file != (FileStore{}) {
-			return p.Errf("expire and sync are options of the store file, but the store is %s", named.CaddyModule().ID.Name())
+			return p.Errf("expire, sync and reserve are options of the store file, but the store is %s", named.CaddyModule().ID.Name())
 		}
 		p.h.StoreRaw = caddyconfig.JSONModuleObject(named, "store", named.CaddyModule().ID.Name(), nil)
 		return nil
@@ -167,7 +172,7 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("the store file takes one directory, and %q is another", d.Val())
 	}
 	if d.NextBlock(d.Nesting()) {
-		return d.Err("the store file has no block: expire and sync stand in that of ws_ingest")
+		return d.Err("the store file has no block: expire, sync and reserve stand in that of ws_ingest")
 	}
 	return nil
 }
@@ -240,17 +245,51 @@ func (p *parser) deliverOption(d *Deliver, to string) error {
 			return err
 		}
 		return p.end()
+	case name == "redeliver_for":
+		return p.parseRedeliverFor(d)
+	case name == "keep_headers":
+		return p.names(&d.KeepHeaders)
+	case name == "keep_query":
+		return p.names(&d.KeepQuery)
 	default:
-		return p.Errf("unknown option %q of deliver, known are on_conflict, retry_for", name)
+		return p.Errf("unknown option %q of deliver, known are %s", name, strings.Join(deliverOptions, ", "))
 	}
+}
+
+// deliverOptions are the options of deliver, in the order of the documentation.
+var deliverOptions = []string{"on_conflict", "retry_for", "redeliver_for", "keep_headers", "keep_query"}
+
+func (p *parser) parseRedeliverFor(d *Deliver) error {
+	s := ""
+	if err := p.text(&s); err != nil {
+		return err
+	}
+	if s == "never" {
+		d.RedeliverFor = -1
+		return nil
+	}
+	return p.parseDuration(s, &d.RedeliverFor)
+}
+
+// names reads one argument or more.
+func (p *parser) names(to *[]string) error {
+	names := p.RemainingArgs()
+	if len(names) == 0 {
+		return p.Errf("%s needs a name", p.name)
+	}
+	*to = append(*to, names...)
+	return nil
 }
 
 func (p *parser) parseOnComplete() error {
 	args := p.RemainingArgs()
-	if len(args) != 2 || args[0] != "webhook" {
-		return p.Errf("on_complete %s, expected: on_complete webhook <url>", strings.Join(args, " "))
+	if len(args) < 2 || len(args) > 3 || args[0] != "webhook" {
+		return p.Errf("on_complete %s, expected: on_complete webhook <url> [<secret>]", strings.Join(args, " "))
 	}
 	p.h.Webhook = args[1]
+	if len(args) == 3 {
+		p.h.WebhookSecret = args[2]
+	}
 	return nil
 }
 

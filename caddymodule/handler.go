@@ -69,6 +69,11 @@ type Config struct {
 	// long as the server fails. Default: none.
 	Webhook string `json:"webhook,omitempty"`
 
+	// Signs that POST, as Standard Webhooks are: `whsec_` and a key in base64, or
+	// any text. Placeholders such as `{env.HOOK_SECRET}` keep it out of the config.
+	// Default: not signed.
+	WebhookSecret string `json:"webhook_secret,omitempty"`
+
 	// Whose the upload is, usually a placeholder. Nobody can resume, see or
 	// cancel the upload of another owner. Default: `{http.auth.user.id}`.
 	Owner string `json:"owner,omitempty"`
@@ -152,6 +157,19 @@ type Deliver struct {
 	// or 5xx) is tried again before the client is told to come back later. The
 	// upload is not lost. Default: 15m.
 	RetryFor caddy.Duration `json:"retry_for,omitempty"`
+
+	// How long it is tried again after that without the client, also after a
+	// restart; negative: not at all. Default: 7d.
+	RedeliverFor caddy.Duration `json:"redeliver_for,omitempty"`
+
+	// Headers of the client's request that such a delivery needs, besides those
+	// that say where it came from: they are written to the disk with the upload,
+	// until it is delivered. Default: none, and so no credentials.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
+	// Parameters of the URL of the client's request that such a delivery needs,
+	// kept like the headers. Default: those of the protocol, without the ticket.
+	KeepQuery []string `json:"keep_query,omitempty"`
 }
 
 // Bandwidth is how fast file data may come in, in bytes a second, 16 KiB at

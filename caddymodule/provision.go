@@ -137,6 +137,14 @@ func (h *Handler) check() error {
 			return refuse("webhook", fmt.Sprintf("%q", h.Webhook), "an http or https URL")
 		}
 	}
+	if h.WebhookSecret != "" {
+		switch s := secret(h.WebhookSecret); {
+		case h.Webhook == "":
+			return errors.New("ws_ingest: webhook_secret needs a webhook")
+		case s == "":
+			return errors.New("ws_ingest: webhook_secret is empty once its placeholders are filled in: the webhook would not be signed")
+		}
+	}
 	if k := h.Keepalive; k != nil && (k.Interval < 0 || k.Timeout < 0) {
 		return refuse("keepalive", fmt.Sprintf("%v %v", time.Duration(k.Interval), time.Duration(k.Timeout)), "durations that are not negative")
 	}
@@ -167,6 +175,7 @@ func (h *Handler) options(e *engine) middleware.Options {
 		Deliveries:               &e.store.deliveries,
 		Logger:                   e.log.logger(),
 		Observer:                 e.observe,
+		Replay:                   &middleware.Replay{To: e.replay, URL: originalURL},
 	}
 	if k := h.Keepalive; k != nil {
 		o.Keepalive = middleware.Keepalive{Interval: time.Duration(k.Interval), Timeout: time.Duration(k.Timeout)}
@@ -176,14 +185,18 @@ func (h *Handler) options(e *engine) middleware.Options {
 	}
 	if d := h.Deliver; d != nil {
 		o.DeliverMethod, o.DeliverFor = d.Method, time.Duration(d.RetryFor)
+		o.RedeliverFor, o.KeepHeaders, o.KeepQuery = time.Duration(d.RedeliverFor), d.KeepHeaders, d.KeepQuery
 		o.Publish = d.publish()
 	}
 	if h.Webhook != "" {
-		o.Confirm = (&middleware.Webhook{URL: h.Webhook, Logger: o.Logger}).Confirm
+		o.Confirm = (&middleware.Webhook{URL: h.Webhook, Secret: secret(h.WebhookSecret), Logger: o.Logger}).Confirm
 	}
 	o.OnOpen = admission(h.Config, o.Publish)
 	return o
 }
+
+// secret fills in what is kept out of the config.
+func secret(s string) string { return caddy.NewReplacer().ReplaceAll(s, "") }
 
 // admission is the middleware's hook before an upload is opened.
 func admission(c Config, p *middleware.Publish) func(context.Context, *middleware.Opening) error {

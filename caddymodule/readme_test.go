@@ -33,7 +33,7 @@ func TestReadmeHasEveryOption(t *testing.T) {
 	for _, name := range subdirectiveNames {
 		want = append(want, name)
 		if name == "deliver" {
-			want = append(want, "deliver", "on_conflict", "retry_for")
+			want = append(append(want, "deliver"), deliverOptions...)
 		}
 	}
 	if !slices.Equal(rows, want) {
@@ -61,13 +61,13 @@ func TestEveryOptionHasItsGoldenFiles(t *testing.T) {
 		kind, _, _ := strings.Cut(f.Name(), "_")
 		b, _ := os.ReadFile("testdata/adapt/" + f.Name())
 		source, _, _ := strings.Cut(string(b), "----------")
-		for _, name := range append(slices.Clone(subdirectiveNames), "on_conflict", "retry_for") {
+		for _, name := range slices.Concat(subdirectiveNames, deliverOptions) {
 			if regexp.MustCompile(`(?m)^\s+` + name + `\b`).MatchString(source) {
 				used[kind+" "+name] = true
 			}
 		}
 	}
-	for _, name := range append(slices.Clone(subdirectiveNames), "on_conflict", "retry_for") {
+	for _, name := range slices.Concat(subdirectiveNames, deliverOptions) {
 		for _, kind := range []string{"good", "bad"} {
 			if !used[kind+" "+name] {
 				t.Errorf("no %s golden file uses %s", kind, name)

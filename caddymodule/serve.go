@@ -18,6 +18,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if d := redeliveryFrom(r); d != nil && h.handsOver() {
 		return d.take(r, next)
 	}
+	if p := replayFrom(r); p != nil {
+		p.take(h, r, next)
+		return nil
+	}
 	ingest, err := h.engine.get()
 	if err != nil {
 		w.Header().Set("Retry-After", "5")

@@ -54,6 +54,11 @@ type FileStore struct {
 	// nobody has open, is removed; negative: never. Default: 24h.
 	Expire caddy.Duration `json:"expire,omitempty"`
 
+	// How many bytes uploads leave free of the disk. One whose length does not fit
+	// beside them is refused when it is opened; one of unknown length waits.
+	// Default: 0.
+	Reserve int64 `json:"reserve,omitempty"`
+
 	// How many bytes of an upload are written before they are synced to the disk,
 	// 64 KiB to 1 GiB. Default: 8 MiB.
 	SyncBytes int64 `json:"sync_bytes,omitempty"`
@@ -90,6 +95,7 @@ func (s *FileStore) OpenStore(o StoreOptions) (resume.Store, error) {
 		OnExpire:         o.OnExpire,
 		ScanInterval:     s.scanInterval(),
 		ExpireUnfinished: time.Duration(s.Expire),
+		Reserve:          s.Reserve,
 		SyncBytes:        s.SyncBytes,
 		SyncInterval:     time.Duration(s.SyncInterval),
 	})
@@ -180,7 +186,7 @@ func (s *store) sameOptions(module StoreModule, log *zap.Logger) {
 	was, ok1 := s.module.(*FileStore)
 	is, ok2 := module.(*FileStore)
 	if ok1 && ok2 && *was != *is {
-		log.Warn("the store is open with other options (expire, sync), which stay until it was closed: it is closed when no handler has named it, and no upload used it, for a moment, or when Caddy stops",
+		log.Warn("the store is open with other options (expire, sync, reserve), which stay until it was closed: it is closed when no handler has named it, and no upload used it, for a moment, or when Caddy stops",
 			zap.String("path", is.Path))
 	}
 }

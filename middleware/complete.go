@@ -23,6 +23,7 @@ func (s *session) finish(m *protocol.Finish) {
 	if d := m.Digest; d != nil {
 		o.SHA256, o.CRC32C = d.SHA256, (*uint32)(d.CRC32C)
 	}
+	o.Origin = s.in.originOf(s, time.Now())
 	s.mu.Lock()
 	up := s.up
 	if up == nil || up.ended.Swap(true) { // another lane was quicker

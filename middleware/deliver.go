@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,40 +22,124 @@ import (
 type Deliveries struct {
 	mu      sync.Mutex
 	running map[resume.ID]*delivery
+	taken   map[resume.ID]protocol.Message // what the app said, while that is not recorded yet
+	boxes   []*outbox
 }
 
 type delivery struct {
 	done   chan struct{}
-	answer protocol.Message
+	answer protocol.Message // nil: one without a client, that failed
 }
 
 // once calls deliver, or waits for the call that another connection made, and
 // returns its answer; nil when gone is closed while it waits.
 func (ds *Deliveries) once(id resume.ID, gone <-chan struct{}, deliver func() protocol.Message) protocol.Message {
-	ds.mu.Lock()
-	d, running := ds.running[id]
-	if running {
-		ds.mu.Unlock()
+	for {
+		d, ours := ds.enter(id)
+		if ours {
+			return ds.run(id, d, deliver)
+		}
 		select {
 		case <-d.done:
-			return d.answer
+			if d.answer != nil {
+				return d.answer
+			}
 		case <-gone:
 			return nil
 		}
+	}
+}
+
+// alone calls deliver, unless the upload is being delivered already.
+func (ds *Deliveries) alone(id resume.ID, deliver func() protocol.Message) {
+	if d, ours := ds.enter(id); ours {
+		ds.run(id, d, deliver)
+	}
+}
+
+// enter returns the delivery of id, and whether it is the caller's to run.
+func (ds *Deliveries) enter(id resume.ID) (d *delivery, ours bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d, ok := ds.running[id]; ok {
+		return d, false
 	}
 	if ds.running == nil {
 		ds.running = make(map[resume.ID]*delivery)
 	}
 	d = &delivery{done: make(chan struct{})}
 	ds.running[id] = d
-	ds.mu.Unlock()
+	return d, true
+}
 
+func (ds *Deliveries) run(id resume.ID, d *delivery, deliver func() protocol.Message) protocol.Message {
 	d.answer = deliver()
 	ds.mu.Lock()
 	delete(ds.running, id)
 	ds.mu.Unlock()
 	close(d.done)
 	return d.answer
+}
+
+func (ds *Deliveries) attach(b *outbox) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.boxes = append(ds.boxes, b)
+}
+
+func (ds *Deliveries) detach(b *outbox) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.boxes = slices.DeleteFunc(slices.Clone(ds.boxes), func(o *outbox) bool { return o == b })
+}
+
+func (ds *Deliveries) attached() []*outbox {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.boxes
+}
+
+// hand gives an upload that was not delivered to the outboxes, but for that
+// which it comes from, and reports whether there are any.
+func (ds *Deliveries) hand(id resume.ID, from *outbox) (there bool) {
+	for _, b := range ds.attached() {
+		if b != from {
+			b.add(id, time.Now().Add(firstRetry))
+			there = true
+		}
+	}
+	return there
+}
+
+// keep remembers what the app said of an upload, so that it is not asked again
+// where something behind it fails.
+func (ds *Deliveries) keep(id resume.ID, answer protocol.Message) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if ds.taken == nil {
+		ds.taken = make(map[resume.ID]protocol.Message)
+	}
+	ds.taken[id] = answer
+}
+
+func (ds *Deliveries) kept(id resume.ID) protocol.Message {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.taken[id]
+}
+
+func (ds *Deliveries) forget(id resume.ID) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	delete(ds.taken, id)
+}
+
+// settled: what became of the upload is recorded.
+func (ds *Deliveries) settled(id resume.ID) {
+	ds.forget(id)
+	for _, b := range ds.attached() {
+		b.drop(id)
+	}
 }
 
 // deliver brings a complete upload to its app or its directory, if that has
@@ -66,6 +151,9 @@ func (in *Ingest) deliver(s *session, st resume.State, judged bool) protocol.Mes
 		defer func() {
 			if p := recover(); p != nil {
 				answer = s.hookPanicked(st.ID, p)
+			}
+			if e, ok := answer.(*protocol.Error); ok && e.Code != protocol.Rejected {
+				in.opts.Deliveries.hand(st.ID, nil)
 			}
 		}()
 		return in.deliverNow(s, st.ID, judged)
@@ -91,25 +179,19 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 		return m
 	}
 	began := time.Now()
-	var answer protocol.Message // the app's, which is not asked twice for the sake of Confirm
-	if !judged {
-		if e := in.judgeWhole(s, st); e != nil && e.Resumable {
+	if !judged && in.opts.Deliveries.kept(st.ID) == nil {
+		if e := in.judgeWhole(s.req, st); e != nil && e.Resumable {
 			return e // nobody could say
 		} else if e != nil {
-			answer = e
+			in.opts.Deliveries.keep(st.ID, e)
 		}
 	}
-	attempt := func() (m protocol.Message, err error) {
-		if answer == nil {
-			answer, err = in.attempt(s, st)
-		}
-		if err == nil {
-			err = in.confirm(st, answer)
-		}
+	attempt := func() (protocol.Message, error) {
+		m, err := in.tryOnce(st, s.req, s.next)
 		if err != nil {
 			log.Warn("delivery failed, trying again", zap.Error(err))
 		}
-		return answer, err
+		return m, err
 	}
 	// A full client comes back, to an engine's successor too. A plain one does
 	// not: nobody else would try for it.
@@ -119,9 +201,9 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = firstRetry, maxRetry
-	_, err = backoff.Retry(again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
+	answer, err := backoff.Retry(again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
 	if err != nil {
-		log.Error("delivery failed for now: the upload stays complete, and is delivered when its client comes back", zap.Error(err))
+		log.Error("delivery failed for now: the upload stays complete, and is tried again without its client", zap.Error(err))
 		if again.Err() != nil {
 			return refusal(id, context.Canceled)
 		}
@@ -129,11 +211,26 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 			Detail: "The upload is complete and safe, but the app behind the server does not take it now. Open it again later to hear its answer."}
 	}
 	if err := in.store.Settle(in.work, id, protocol.Encode(answer)); err != nil {
-		log.Error("the app's answer could not be recorded: it will be asked again when the client comes back", zap.Error(err))
+		log.Error("the app's answer could not be recorded now", zap.Error(err))
 		return refusal(id, err)
 	}
+	in.opts.Deliveries.settled(id)
 	in.delivered(log, st, answer, time.Since(began))
 	return answer
+}
+
+// tryOnce delivers, and has that confirmed. The app is not asked twice for the
+// sake of Confirm.
+func (in *Ingest) tryOnce(st resume.State, r *http.Request, next http.Handler) (protocol.Message, error) {
+	answer := in.opts.Deliveries.kept(st.ID)
+	if answer == nil {
+		var err error
+		if answer, err = in.attempt(r, next, st); err != nil {
+			return nil, err
+		}
+		in.opts.Deliveries.keep(st.ID, answer)
+	}
+	return answer, in.confirm(st, answer)
 }
 
 // confirm tells Options.Confirm that the upload was taken.
@@ -168,16 +265,16 @@ func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Me
 }
 
 // attempt delivers once. An error means that trying again may help.
-func (in *Ingest) attempt(s *session, st resume.State) (protocol.Message, error) {
+func (in *Ingest) attempt(r *http.Request, next http.Handler, st resume.State) (protocol.Message, error) {
 	if in.opts.Publish != nil {
-		return in.publish(s.req, st)
+		return in.publish(r, st)
 	}
 	content, err := in.store.Content(in.work, st.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer content.Close()
-	response, err := in.handOver(s, st, content)
+	response, err := in.handOver(r, next, st, content)
 	switch {
 	case err != nil:
 		return nil, err

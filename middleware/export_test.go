@@ -5,6 +5,9 @@ import "time"
 // AllowFastKeepalive lets tests of keepalive run in seconds.
 func AllowFastKeepalive() { minInterval = 10 * time.Millisecond }
 
+// AskForSpaceOften lets tests of a full disk not wait for seconds.
+func AskForSpaceOften() { spaceRetry = 20 * time.Millisecond }
+
 // Leased returns how much of the memory budget connections hold.
 func (in *Ingest) Leased() int64 {
 	in.budget.mu.Lock()
@@ -22,3 +25,6 @@ func (in *Ingest) Waiting() (n int) {
 	}
 	return n
 }
+
+// SignWebhook is Webhook.sign.
+var SignWebhook = (*Webhook).sign

@@ -203,7 +203,7 @@ func (h *refusedHeads) of(id resume.ID, owner string) *protocol.Error {
 
 // judgeWhole judges an upload that is complete, and was not judged before: nil
 // when it may be delivered.
-func (in *Ingest) judgeWhole(s *session, st resume.State) *protocol.Error {
+func (in *Ingest) judgeWhole(r *http.Request, st resume.State) *protocol.Error {
 	if !in.opts.judges() {
 		return nil
 	}
@@ -216,5 +216,5 @@ func (in *Ingest) judgeWhole(s *session, st resume.State) *protocol.Error {
 	if n, err := content.ReadAt(head, 0); n < len(head) {
 		return refusal(st.ID, err)
 	}
-	return in.verdict(s.req, st, head)
+	return in.verdict(r, st, head)
 }

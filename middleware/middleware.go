@@ -23,6 +23,7 @@ type Ingest struct {
 	log       *zap.Logger
 	lines     *logqueue.Queue
 	routes    *http.ServeMux // nil: every upgrade is an upload
+	outbox    *outbox
 	budget    *budget
 	quota     *quota          // nil: none
 	bandwidth *bandwidthLimit // nil: none
@@ -41,7 +42,8 @@ type Ingest struct {
 	retired            bool
 	sessions           map[*session]struct{}
 	ofAddress, ofOwner crowd
-	active             sync.WaitGroup // one per session, until nothing of it runs any more
+	active             sync.WaitGroup // one per session, until nothing of it runs any more, and per delivery without one
+	handlers           []http.Handler // that Wrap was given, in order
 }
 
 // New returns an engine that keeps uploads in store. The error names the
@@ -80,6 +82,10 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 	in.work, in.cutOff = context.WithCancel(context.Background())
 	in.serving, in.stop = context.WithCancel(in.work)
 	in.current, in.succeeded = context.WithCancel(in.serving)
+	in.outbox = &outbox{in: in, letters: make(map[resume.ID]*letter)}
+	if o.Publish != nil || o.Replay != nil { // else there is nobody to deliver to before Wrap
+		in.outbox.start()
+	}
 	return in, nil
 }
 
@@ -110,14 +116,46 @@ func (onRoute) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 // Wrap returns a handler that takes uploads in front of next. It is a
 // func(http.Handler) http.Handler, as routers expect of a middleware.
+//
+// The first call has complete uploads delivered that are in the store from
+// before. Where several handlers are wrapped, an upload goes to the one it came
+// for, told by the order of the calls: it has to be the same after a restart,
+// or else [Options.Replay] has to say where uploads go.
 func (in *Ingest) Wrap(next http.Handler) http.Handler {
+	handler := in.wrapped(next)
+	in.outbox.start()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !IsUpgrade(r) || !in.onRoute(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		in.serve(w, r, next)
+		in.serve(w, r, next, handler)
 	})
+}
+
+// maxHandlers bounds the handlers that are told apart, where somebody calls
+// Wrap for each request.
+const maxHandlers = 1000
+
+// wrapped remembers a handler, and returns which it is.
+func (in *Ingest) wrapped(next http.Handler) int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.opts.Replay == nil && len(in.handlers) < maxHandlers {
+		in.handlers = append(in.handlers, next)
+		return len(in.handlers) - 1
+	}
+	return -1
+}
+
+// handler returns the n-th handler that was wrapped.
+func (in *Ingest) handler(n int) (next http.Handler, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if n < 0 || n >= len(in.handlers) {
+		return nil, false
+	}
+	return in.handlers[n], in.handlers[n] != nil
 }
 
 func (in *Ingest) onRoute(r *http.Request) bool {
@@ -137,6 +175,7 @@ func (in *Ingest) onRoute(r *http.Request) bool {
 // ctx. The store is the caller's to close afterwards.
 func (in *Ingest) Shutdown(ctx context.Context) error {
 	defer in.lines.Flush()
+	in.outbox.close()
 	done := in.sendAway(&in.draining, in.stop, func(*session) bool { return true })
 	if in.ended(ctx, done) {
 		return nil
@@ -161,11 +200,12 @@ func (in *Ingest) Shutdown(ctx context.Context) error {
 // them to the new one; plain clients, which know no such thing, go on to the
 // end of their uploads. New upgrades are refused with 503 from now on, and
 // a full client's delivery that fails is not tried again here: the new engine
-// does that when the client comes. It returns when nothing is
+// does that, with the client or without. It returns when nothing is
 // left running, or with the error of ctx when that ends first: then Shutdown
 // may still be called.
 func (in *Ingest) Retire(ctx context.Context) error {
 	defer in.lines.Flush()
+	in.outbox.close()
 	done := in.sendAway(&in.retired, in.succeeded, func(s *session) bool { return s.full })
 	if in.ended(ctx, done) {
 		return nil

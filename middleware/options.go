@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -111,9 +112,9 @@ type Options struct {
 	OnComplete func(context.Context, resume.State)
 
 	// Confirm is told of an upload that was taken, before its client is and
-	// before that is recorded. An error has it told again, for DeliverFor at most
-	// and then when the client comes back, also after a crash: so it hears of
-	// every upload at least once. See [Webhook].
+	// before that is recorded. An error has it told again, for as long as a
+	// delivery is tried again, also after a crash: so it hears of every upload at
+	// least once. See [Webhook].
 	Confirm func(context.Context, Taken) error
 
 	// Publish puts finished files into a directory instead of handing them to
@@ -127,6 +128,25 @@ type Options struct {
 	// 408, 425, 429 or 5xx, or a panic) before the client is told to come back
 	// later. The upload stays complete meanwhile and is not lost. 0: 15 minutes.
 	DeliverFor time.Duration
+
+	// RedeliverFor is how long the upload is tried again after that without its
+	// client, also after a restart, counted from when it was complete. Then
+	// [Ingest.Undelivered] lists it as dead, and it waits for its client, or for
+	// [Ingest.Redeliver]. Negative: not at all. 0: 7 days.
+	RedeliverFor time.Duration
+
+	// KeepHeaders are headers of the upgrade that a delivery without the client
+	// needs, besides those that only say where it came from: they are written to
+	// the disk with the upload, until it is delivered. Credentials are kept only
+	// if they stand here.
+	KeepHeaders []string
+
+	// KeepQuery are the same among the parameters of its URL.
+	KeepQuery []string
+
+	// Replay leads deliveries without the client to where they go. nil: to the
+	// handler that Wrap was given, if the URL is on one of Routes.
+	Replay *Replay
 
 	// Refuse answers an upgrade that is refused, where the server has a way of
 	// its own to show errors. nil: with problem+json (RFC 9457).
@@ -213,6 +233,17 @@ type Publish struct {
 	OnConflict resume.Conflict
 }
 
+// Replay says where an upload goes that is delivered without its client.
+type Replay struct {
+	// To calls deliver, before it returns, with a request made of r, which is like
+	// the upgrade, and the next handler. Without a call the upload is tried again
+	// later. false means that it is for another engine on the same store.
+	To func(r *http.Request, deliver func(*http.Request, http.Handler)) bool
+	// URL returns the one that r is to have, of the upgrade; it is written down
+	// with the upload. nil: that of the request line, before any handler cut at it.
+	URL func(upgrade *http.Request) *url.URL
+}
+
 // Taken is an upload that somebody took, for [Options.Confirm].
 type Taken struct {
 	State    resume.State
@@ -241,6 +272,7 @@ const (
 	maxInterval           = 25 * time.Second
 	defaultTimeout        = 60 * time.Second
 	defaultDeliverFor     = 15 * time.Minute
+	defaultRedeliverFor   = 7 * 24 * time.Hour
 )
 
 // withDefaults checks o and fills in what it leaves open.
@@ -310,9 +342,13 @@ func (o Options) withDefaults() (Options, error) {
 				resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail)
 		}
 	}
+	if o.Replay != nil && o.Replay.To == nil {
+		refuse("Replay.To is nil, expected a function, or Replay to be nil")
+	}
 	setDefault(&o.MaxConnections, defaultMaxConnections)
 	setDefault(&o.Memory, defaultMemory)
 	setDefault(&o.DeliverFor, defaultDeliverFor)
+	setDefault(&o.RedeliverFor, defaultRedeliverFor)
 	setDefault(&o.DeliverMethod, http.MethodPost)
 	if o.Deliveries == nil {
 		o.Deliveries = new(Deliveries)

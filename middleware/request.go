@@ -21,8 +21,8 @@ import (
 )
 
 // handOver gives the file to the next handler as an ordinary request.
-func (in *Ingest) handOver(s *session, st resume.State, content resume.Content) (response *protocol.Response, err error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.req.Context()))
+func (in *Ingest) handOver(upgrade *http.Request, next http.Handler, st resume.State, content resume.Content) (response *protocol.Response, err error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(upgrade.Context()))
 	defer cancel()
 	defer context.AfterFunc(in.work, cancel)()
 	file := &File{State: st, content: content, method: in.opts.DeliverMethod}
@@ -33,7 +33,7 @@ func (in *Ingest) handOver(s *session, st resume.State, content resume.Content) 
 			err = fmt.Errorf("the next handler panicked: %v", r)
 		}
 	}()
-	s.next.ServeHTTP(rec, file.Request(ctx, s.req))
+	next.ServeHTTP(rec, file.Request(ctx, upgrade))
 	return rec.response(), nil
 }
 

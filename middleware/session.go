@@ -31,6 +31,8 @@ type session struct {
 	address string // where from, likewise
 	log     *zap.Logger
 
+	handler int // which call of Wrap next was given to
+
 	full  bool // speaks the full protocol
 	beats bool // wants acks and heartbeats: full, or plain with acks=1
 	plain *protocol.Plain
@@ -72,6 +74,7 @@ type session struct {
 	late       bool           // an ack is due soon, if none goes out before
 	resting    bool           // the client has sent nothing for an interval
 	forceAck   bool           // the heartbeat is due
+	starved    bool           // the store has no room for what came in
 	paid       int64          // bytes that share has allowed, of this connection
 	short      bool           // and not as many as it wants
 	works      sync.WaitGroup // completions

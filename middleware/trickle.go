@@ -44,8 +44,11 @@ func (s *session) nextStep() {
 // timeout. A line that was silent for nearly one, and came back, has time.
 func (s *session) endTrickle() {
 	s.mu.Lock()
-	p := s.step
+	p, starved := s.step, s.starved
 	s.mu.Unlock()
+	if starved {
+		return
+	}
 	now, total := s.in.clock.now(), s.wire.total.Load()
 	if !p.tooSlow(now, 2*s.in.opts.Keepalive.Timeout, total) {
 		return

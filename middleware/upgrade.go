@@ -48,7 +48,7 @@ func tokens(h http.Header, key string) (list []string) {
 
 // serve takes a request that asks for an upload connection from the upgrade to
 // the end of everything the connection started.
-func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handler, handler int) {
 	full := hasToken(r.Header, "Sec-WebSocket-Protocol", protocol.Subprotocol)
 	if offered := tokens(r.Header, "Sec-WebSocket-Protocol"); !full && len(offered) > 0 {
 		in.refuse(w, r, http.StatusBadRequest, 0, fmt.Sprintf("The subprotocols offered (%s) are not known here: offer %s, or none for a plain upload.",
@@ -61,6 +61,7 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		return
 	}
 	s := newSession(in, r, next, full)
+	s.handler = handler
 	if err := s.parsePlain(); err != nil {
 		in.refuse(w, r, http.StatusBadRequest, 0, upperFirst(err.Error())+".")
 		return

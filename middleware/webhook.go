@@ -24,6 +24,12 @@ import (
 // comes again with the same Idempotency-Key.
 type Webhook struct {
 	URL string
+	// Secret, if set, has every POST signed as Standard Webhooks are
+	// (standardwebhooks.com): Webhook-Id is that of the upload, Webhook-Timestamp
+	// in seconds since 1970, Webhook-Signature "v1," and the base64 of the
+	// HMAC-SHA256 over "<id>.<timestamp>.<body>". The key is the base64 behind
+	// "whsec_", or else the secret itself.
+	Secret string
 	// Client sends it. nil: one that follows no redirect, and waits 30 s.
 	Client *http.Client
 	// Logger is told of answers that leave nothing to try again. nil: none.
@@ -99,5 +105,5 @@ func (h *Webhook) request(ctx context.Context, t Taken) (*http.Request, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", strconv.Quote(string(st.ID)))
-	return req, nil
+	return req, h.sign(req, string(st.ID), body, time.Now())
 }

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -103,6 +104,9 @@ func (s *session) store(b *block) {
 		}
 	}
 	n, err := resume.WriteSum(up.claim, p, b.crc)
+	if errors.Is(err, resume.ErrNoSpace) && up.claim.Err() == nil {
+		n, err = s.waitForSpace(up, p, n)
+	}
 	if n == len(p) {
 		up.crc = resume.CombineCRC32C(up.crc, b.crc, int64(n))
 	} else {
@@ -244,7 +248,12 @@ func (s *session) ack(up *upload) *protocol.Ack {
 	s.forceAck = false
 	up.ackedDurable = min(up.claim.Durable(), up.received)
 	a := &protocol.Ack{ID: string(up.id), Offset: up.ackedDurable, Received: up.received}
-	a.Window, a.Chunk = s.grant()
+	if s.starved {
+		a.State, a.Chunk = protocol.StateWaitingForSpace, s.flow.Chunk()
+		s.told = s.stored
+	} else {
+		a.Window, a.Chunk = s.grant()
+	}
 	if ce := s.log.Check(zap.DebugLevel, "ack"); ce != nil {
 		ce.Write(zap.String("upload", a.ID), zap.Int64("offset", a.Offset), zap.Int64("received", a.Received), zap.Int64("window", a.Window))
 	}

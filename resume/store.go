@@ -17,6 +17,7 @@ const (
 	MaxNameLength   = 1 << 10  // bytes of Info.Name, Info.Type and Info.Owner, each
 	MaxMetadataSize = 8 << 10  // bytes of all keys and values of Info.Metadata
 	MaxResultSize   = 96 << 10 // bytes of State.Result: 64 KiB in base64, and what goes with it
+	MaxOriginSize   = 16 << 10 // bytes of FinishOptions.Origin
 	MaxExtents      = 1 << 10  // runs of bytes with gaps between them
 )
 
@@ -65,6 +66,9 @@ type State struct {
 	// SHA256 of the whole content, 32 bytes: from phase Complete on, when
 	// Info.WantSHA256 or Finish asked for it. Else nil.
 	SHA256 []byte
+	// Origin is what Finish was given to remember, as long as the phase is
+	// Complete; else nil. Opaque to the store.
+	Origin []byte
 	// Result is what Settle recorded. Opaque to the store.
 	Result []byte
 	// Created and Updated are when the upload was made and when its durable
@@ -277,6 +281,10 @@ type FinishOptions struct {
 	// are not nil.
 	SHA256 []byte
 	CRC32C *uint32
+	// Origin, of at most MaxOriginSize bytes, is kept with the upload until it is
+	// delivered: what its delivery needs when nobody is there but the store. Of
+	// several calls that finish one upload, the first counts.
+	Origin []byte
 }
 
 // Content is the bytes of a complete upload, open for reading.

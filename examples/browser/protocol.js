@@ -55,7 +55,7 @@ export const INITIAL_WINDOW = 256 << 10;
  * @property {number} received
  * @property {number} window
  * @property {number} chunk
- * @property {string} [state] what is done with an upload that `finish` was sent for
+ * @property {string} [state] what is done with an upload that `finish` was sent for; or `waiting-for-space`, of one that is being sent
  *
  * @typedef {object} Response what the app behind the server answered
  * @property {number} status

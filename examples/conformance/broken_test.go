@@ -128,7 +128,7 @@ var faults = map[string]string{
 	"overruns the window":                                     "window window-shrinks window-zero",
 	"keeps the widest window":                                 "window-shrinks window-zero",
 	"takes a window of 0 for none":                            "window-zero",
-	"takes heartbeats for silence":                            "window-zero heartbeats slow-delivery",
+	"takes heartbeats for silence":                            "window-zero waiting-for-space heartbeats slow-delivery",
 	"waits for room for a whole chunk":                        "small-window",
 	"never uses the last byte of credit":                      "whole-window",
 	"has a chunk of its own":                                  "chunk",
@@ -173,7 +173,7 @@ var unsure = map[string]string{
 
 // long are the cases that take seconds: they are played where a fault is to show
 // in them, and against the client without fault.
-var long = []string{"reads-while-sending", "window-zero", "heartbeats", "slow-delivery", "silence", "silence-after-finish",
+var long = []string{"reads-while-sending", "window-zero", "waiting-for-space", "heartbeats", "slow-delivery", "silence", "silence-after-finish",
 	"goaway", "goaway-after-finish", "retry-after", "unknown-code", "unavailable", "close-codes", "back-off", "jitter"}
 
 // breaking are cases with a pause after a connection that broke, without which

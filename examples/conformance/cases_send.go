@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"time"
+
+	"github.com/wsingest/wsingest/middleware/protocol"
 )
 
 // sending: bytes, credit, and what the server says meanwhile.
@@ -16,6 +18,8 @@ func sending() []*Case {
 			size: 700_000, expect: Success, script: func(c *conn) { c.dole(8<<10, 128<<10, 96<<10, 64<<10, 32<<10, 16<<10) }},
 		{Name: "window-zero", Must: "A `window` of 0 is a pause: it sends nothing, does not give up, and goes on when the next `ack` lifts it.", Level: Must, Section: "7.2",
 			size: 700_000, expect: Success, script: windowZero, check: oneConnection},
+		{Name: "waiting-for-space", Must: "While acks say `waiting-for-space` it neither gives up nor comes back on another connection, and it goes on when they stop saying so.", Level: Must, Section: "7.4",
+			size: 700_000, expect: Success, script: noRoom, check: oneConnection},
 		{Name: "whole-window", Must: "A file of exactly the `window` is sent without waiting for more credit.", Level: Should, Section: "7.2",
 			size: 256 << 10, expect: Success, script: wholeWindow},
 		{Name: "small-window", Must: "A `window` smaller than `chunk` is used: it sends smaller messages rather than none.", Level: Should, Section: "7.2, 13",
@@ -81,6 +85,28 @@ func windowZero(c *conn) {
 	}
 	c.p.act = 1
 	c.window, c.byHand = 64<<10, false
+	c.ack()
+	c.serve()
+}
+
+// noRoom takes the first bytes, and then finds no room for a while.
+func noRoom(c *conn) {
+	if c.p.act > 0 {
+		c.serve()
+		return
+	}
+	c.byHand, c.interval = true, time.Second
+	if !c.opens() || !c.takes(1) {
+		return
+	}
+	// What was granted before stays granted.
+	c.last.State, c.last.Window = protocol.StateWaitingForSpace, 0
+	c.send(&c.last)
+	if !c.stay(2500 * time.Millisecond) {
+		return
+	}
+	c.p.act = 1
+	c.byHand = false
 	c.ack()
 	c.serve()
 }

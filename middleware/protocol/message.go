@@ -134,6 +134,10 @@ const (
 	StateDelivering = "delivering"
 )
 
+// StateWaitingForSpace: the server has no room for the bytes of an upload, which
+// goes on when there is some.
+const StateWaitingForSpace = "waiting-for-space"
+
 // Done ends an upload. It is stored, and sent again to a client that opens the
 // same id later.
 type Done struct {

@@ -72,6 +72,9 @@ type Progress struct {
 	Received int64 // taken in by the server
 	Durable  int64 // on the server's stable storage: never to be sent again
 	Total    int64 // UnknownSize as long as the source has not ended
+	// WaitingForSpace: the server has no room for what comes next, and goes on by
+	// itself when it has.
+	WaitingForSpace bool
 }
 
 // OpenFile opens the file at path as a source, with its Name, Type, Size and

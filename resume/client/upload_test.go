@@ -290,7 +290,7 @@ func TestProgressOnlyGoesForward(t *testing.T) {
 	if _, err := Upload(testContext(t), f.url, src, quick()); err != nil {
 		t.Fatal(err)
 	}
-	if last != (Progress{size, size, size, size}) {
+	if last != (Progress{Sent: size, Received: size, Durable: size, Total: size}) {
 		t.Errorf("the last progress is %+v", last)
 	}
 }

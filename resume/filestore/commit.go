@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -173,12 +174,28 @@ func (u *upload) commitOnce() {
 	u.commit.lasted = now().Sub(s.at)
 	switch {
 	case u.dead != nil:
+	case isUnwritten(err) && vfs.IsFull(err) && !u.store.isClosed(): // Close does not wait for room
+		u.log.Warn("no room for the record of an upload: trying again", zap.Error(err))
+		u.commitAgain(s)
 	case err != nil:
 		u.fail(storageError(err))
 	default:
 		u.committed(s)
 	}
 	u.wake()
+}
+
+func isUnwritten(err error) bool {
+	var e *unwritten
+	return errors.As(err, &e)
+}
+
+// commitAgain has a later commit do what this one could not, since there was no
+// room for its record. Those who wait for it wait on.
+func (u *upload) commitAgain(s *snapshot) {
+	k := &u.commit
+	k.dirty, k.urgent, k.since = true, false, now()
+	k.data = k.data || s.part != nil
 }
 
 // snapshot takes what the next commit covers: only bytes whose write has
@@ -207,7 +224,7 @@ func (u *upload) record(at time.Time) record {
 		ID: u.id, Owner: text(u.info.Owner), Name: text(u.info.Name), Type: text(u.info.Type),
 		Length: u.info.Length, Metadata: u.info.Metadata, WantSHA256: u.info.WantSHA256,
 		Phase: u.next.phase, Epoch: u.epoch, Created: seconds(u.created), Updated: seconds(at),
-		SHA256: u.next.sha256, Result: u.next.result, Publish: u.next.publish, Moved: text(u.next.moved),
+		SHA256: u.next.sha256, Origin: u.next.origin, Result: u.next.result, Publish: u.next.publish, Moved: text(u.next.moved),
 	}
 	for _, e := range u.received() {
 		r.Extents = append(r.Extents, extent{e.Start, e.End, int64(e.CRC32C)})

@@ -14,6 +14,9 @@ import (
 // bytes, their record and the phase Complete are one trip to the disk.
 func (c *claim) Finish(ctx context.Context, o resume.FinishOptions) (resume.State, error) {
 	u := c.u
+	if len(o.Origin) > resume.MaxOriginSize {
+		return c.State(), u.wrap(fmt.Errorf("its origin has %d bytes, at most %d are kept", len(o.Origin), resume.MaxOriginSize))
+	}
 	u.retain() // the claim's own reference goes when it is superseded
 	defer u.release()
 	u.mu.Lock()
@@ -50,6 +53,7 @@ func (u *upload) finish(ctx context.Context, c *claim, o resume.FinishOptions) e
 			u.info.Length = length
 			u.next.phase = resume.Complete
 			u.next.sha256 = sum
+			u.next.origin = bytes.Clone(o.Origin)
 			u.finisher = c
 			u.commit.data = true
 			return u.recordNow(ctx)

@@ -108,10 +108,17 @@ func (j *journal) affirm() error {
 
 func (j *journal) write(seq uint64) error {
 	if _, err := j.file.WriteAt(j.buf, slot.Offset(seq)); err != nil {
-		return err
+		return &unwritten{err}
 	}
 	return j.file.Sync()
 }
+
+// unwritten is the error of a record that was not written, or not as a whole:
+// the one before it holds, and it may be written again. That cannot be said of
+// one whose sync failed.
+type unwritten struct{ error }
+
+func (e *unwritten) Unwrap() error { return e.error }
 
 func (j *journal) close() {
 	if j != nil {
@@ -126,11 +133,11 @@ func (j *journal) close() {
 func createJournal(fsys vfs.FS, path string) (*journal, error) {
 	f, err := fsys.Open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return nil, err
+		return nil, &unwritten{err}
 	}
 	if _, err := f.WriteAt(make([]byte, 4096), slot.Size); err != nil {
 		f.Close()
-		return nil, err
+		return nil, &unwritten{err}
 	}
 	return &journal{file: f}, nil
 }

@@ -146,12 +146,12 @@ func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 		return nil, err
 	}
 	u.unlock()
-	part, err := u.createPart(o.Info.Length)
+	part, promise, err := u.createPart(o.Info.Length)
 	u.mu.Lock()
 	if err != nil {
 		return nil, err
 	}
-	u.part = part
+	u.part, u.promise = part, promise
 	u.exists = true
 	u.info = o.Info
 	u.info.Metadata = maps.Clone(o.Info.Metadata)
@@ -168,26 +168,18 @@ func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 	return c, nil
 }
 
-func (u *upload) createPart(length int64) (vfs.File, error) {
+func (u *upload) createPart(length int64) (part vfs.File, promise int64, err error) {
 	path := u.store.partPath(u.id)
-	part, err := u.store.fs.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	part, err = u.store.fs.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
-		return nil, storageError(err)
+		return nil, 0, storageError(err)
 	}
-	if err := reserve(part, length); err != nil {
+	if promise, err = u.store.space.reserve(part, length, 0); err != nil {
 		part.Close()
 		_ = u.store.fs.Remove(path) // else the janitor does
-		return nil, err
+		return nil, 0, err
 	}
-	return part, nil
-}
-
-// reserve sets space aside for a known length.
-func reserve(part vfs.File, length int64) error {
-	if length <= 0 {
-		return nil
-	}
-	return storageError(part.Reserve(length))
+	return part, promise, nil
 }
 
 // prepareFile opens the part file of an upload that is still receiving, and
@@ -196,7 +188,7 @@ func (u *upload) prepareFile(length int64) error {
 	if u.now.phase != resume.Receiving {
 		return nil
 	}
-	part, known, need := u.part, u.info.Length, u.base.End()
+	part, known, need, held := u.part, u.info.Length, u.base.End(), u.received().Size()
 	u.unlock()
 	defer u.mu.Lock()
 	if part == nil {
@@ -212,10 +204,12 @@ func (u *upload) prepareFile(length int64) error {
 	if known >= 0 || length < 0 {
 		return nil
 	}
-	if err := reserve(part, length); err != nil {
+	promise, err := u.store.space.reserve(part, length, held)
+	if err != nil {
 		return err
 	}
 	u.mu.Lock()
+	u.promise = promise
 	u.commit.data = true
 	u.unlock()
 	return nil

@@ -32,6 +32,12 @@ type Options struct {
 	// long a pause after it.
 	SyncInterval time.Duration
 
+	// Reserve is what uploads leave free of the disk, in bytes, for others and for
+	// the records of uploads: one whose length does not fit beside it, and what
+	// other open uploads still need, is refused when it is opened; one of unknown
+	// length waits where it is. Only Linux says how much is free. Default 0.
+	Reserve int64
+
 	// ExpireUnfinished is how long after its last change an upload that was
 	// never finished, and that nobody has open, is removed: 1 s or more, default
 	// 24 h, [Never] to keep it.
@@ -71,6 +77,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.SyncBytes < 64<<10 || o.SyncBytes > 1<<30 {
 		return o, fmt.Errorf("filestore: SyncBytes is %d, allowed is %d (64 KiB) to %d (1 GiB)", o.SyncBytes, 64<<10, 1<<30)
+	}
+	if o.Reserve < 0 {
+		return o, fmt.Errorf("filestore: Reserve is %d, allowed is 0 or more", o.Reserve)
 	}
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 200 * time.Millisecond

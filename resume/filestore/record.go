@@ -31,6 +31,7 @@ type record struct {
 	Extents []extent  `json:"extents,omitempty"`
 	Hash    *hashMark `json:"hash,omitempty"`
 	SHA256  []byte    `json:"sha256,omitempty"`
+	Origin  []byte    `json:"origin,omitempty"`
 	Result  []byte    `json:"result,omitempty"`
 	Publish *intent   `json:"publish,omitempty"`
 	Moved   text      `json:"moved,omitempty"`

@@ -56,7 +56,7 @@ func (u *upload) settle(ctx context.Context, result []byte) error {
 	}
 	u.next.phase = resume.Delivered
 	u.next.result = append([]byte{}, result...)
-	u.next.moved = "" // of no more use; the largest record needs the room
+	u.next.moved, u.next.origin = "", nil // of no more use; the largest record needs the room
 	if err := u.recordNow(ctx); err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ type Store struct {
 	hashing  chan struct{} // as many tokens as blocks may be hashed at once
 	block    int64         // bytes of such a block; hashBlock but in tests
 	names    dirSync
+	space    space
 	janitor  janitor
 
 	mu      sync.Mutex // a leaf: nothing else is locked while it is held
@@ -95,6 +96,7 @@ func open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		drained:  make(chan struct{}),
 		removals: make(chan struct{}, maxRemovals),
 	}
+	s.space.init(fsys, dir, o.Reserve)
 	s.names.sync = func() error { return fsys.SyncDir(dir) }
 	if err := s.takeLock(); err != nil {
 		return nil, err

@@ -54,6 +54,7 @@ type upload struct {
 	finisher          *claim   // who finished it
 
 	part    vfs.File // nil while nobody needs it
+	promise int64    // bytes of the disk that are spoken for, and not written yet
 	journal *journal // nil until the first commit
 	commit  committer
 	hash    follower
@@ -64,6 +65,7 @@ type upload struct {
 type outcome struct {
 	phase   resume.Phase
 	sha256  []byte
+	origin  []byte
 	result  []byte
 	publish *intent
 	moved   string // where Content.Rename is putting the part file
@@ -178,7 +180,7 @@ func (u *upload) load(doubtful bool) error {
 	u.info = r.info()
 	u.epoch = r.Epoch
 	u.created, u.updated = fromSeconds(r.Created), fromSeconds(r.Updated)
-	u.now = outcome{phase: r.Phase, sha256: r.SHA256, result: r.Result, publish: r.Publish, moved: string(r.Moved)}
+	u.now = outcome{phase: r.Phase, sha256: r.SHA256, origin: r.Origin, result: r.Result, publish: r.Publish, moved: string(r.Moved)}
 	u.next = u.now
 	u.base, u.baseDurable = extents, extents
 	u.hash.load(r.Hash)
@@ -208,6 +210,7 @@ func (u *upload) release() {
 	drained := s.closed && len(s.uploads) == 0
 	s.mu.Unlock()
 	u.journal.close()
+	s.space.take(u.promise, u.promise)
 	if u.part != nil {
 		u.part.Close()
 	}
@@ -306,6 +309,7 @@ func (u *upload) state() resume.State {
 		Durable:  u.durable(),
 		Received: u.received(),
 		SHA256:   u.now.sha256,
+		Origin:   u.now.origin,
 		Result:   u.now.result,
 		Created:  u.created,
 		Updated:  u.updated,

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/wsingest/wsingest/resume"
@@ -29,7 +30,13 @@ func (c *claim) write(p []byte, sum *uint32) (n int, err error) {
 		if s.size == 0 {
 			return n, nil
 		}
-		k, err := s.file.WriteAt(p[:s.size], s.off)
+		k, err := 0, error(nil)
+		if s.growing {
+			err = c.u.store.space.roomFor(s.size)
+		}
+		if err == nil {
+			k, err = s.file.WriteAt(p[:s.size], s.off)
+		}
 		if k < size {
 			sum = nil // it is that of all of p
 		}
@@ -50,6 +57,8 @@ type stretch struct {
 	size   int // bytes that go to the file behind them
 	file   vfs.File
 	crc    uint32 // of the run so far
+	// growing: no space was set aside, since the length is not known
+	growing bool
 }
 
 // summed returns the checksum of the run when p has come to it, whose own is
@@ -92,7 +101,7 @@ func (c *claim) begin(p []byte, first bool) (s stretch, err error) {
 	if err := c.openRun(); err != nil {
 		return stretch{}, err
 	}
-	s.file = u.part
+	s.file, s.growing = u.part, u.info.Length < 0
 	s.crc = c.runs[len(c.runs)-1].CRC32C
 	c.writing = true
 	return s, nil
@@ -154,13 +163,14 @@ func (c *claim) tookIn(s stretch, n int, crc uint32, err error) error {
 	run.End += int64(n)
 	run.CRC32C = crc
 	c.cursor = run.End
+	u.promise = u.store.space.take(u.promise, int64(n))
 	if n > 0 && u.dead == nil {
 		u.written(int64(n))
 		u.follow()
 	}
 	u.wake()
 	if err != nil {
-		if err = storageError(err); !vfs.IsFull(err) {
+		if err = storageError(err); !errors.Is(err, resume.ErrNoSpace) {
 			u.fail(err)
 		}
 		err = u.wrap(err)

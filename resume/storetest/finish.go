@@ -45,6 +45,36 @@ var finishPromises = []promise{
 		r.write(c, []byte("abc"))
 		r.equal("length", r.finish(c).Length, int64(3))
 	}},
+	{"WhereAnUploadCameFromIsKeptUntilItIsDelivered", func(r *rig) {
+		origin := random(2, resume.MaxOriginSize)
+		id := resume.NewID()
+		c := r.begin(id, 3)
+		r.write(c, []byte("abc"))
+		if _, err := c.Finish(r.ctx, resume.FinishOptions{Length: resume.UnknownLength, Origin: append(origin, 0)}); err == nil {
+			r.Fatal("an origin that is too large was taken")
+		}
+		st, err := c.Finish(r.ctx, resume.FinishOptions{Length: resume.UnknownLength, Origin: origin})
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.equal("origin", string(st.Origin), string(origin))
+		_, err = c.Finish(r.ctx, resume.FinishOptions{Length: resume.UnknownLength, Origin: []byte("another")})
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.reopen()
+		r.equal("origin after a restart", string(r.stat(id).Origin), string(origin))
+		for st, err := range r.store.All(r.ctx) {
+			if err != nil {
+				r.Fatal(err)
+			}
+			r.equal("origin among all uploads", string(st.Origin), string(origin))
+		}
+		if err := r.store.Settle(r.ctx, id, []byte("taken")); err != nil {
+			r.Fatal(err)
+		}
+		r.equal("bytes of origin when delivered", len(r.stat(id).Origin), 0)
+	}},
 	{"AnIncompleteUploadSaysWhatIsMissingAndGoesOn", func(r *rig) {
 		id := resume.NewID()
 		c := r.begin(id, 10)

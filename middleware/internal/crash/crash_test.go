@@ -42,7 +42,13 @@ func TestMain(m *testing.M) {
 // serve runs until it is killed. It prints its address, and ends by itself
 // when its parent does: its standard input closes then.
 func serve(dir string) {
-	server, _, err := start(dir)
+	var server *httptest.Server
+	var err error
+	if app := os.Getenv(serveApp); app != "" {
+		server, err = startBefore(dir, app)
+	} else {
+		server, _, err = start(dir)
+	}
 	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)

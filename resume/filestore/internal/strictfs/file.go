@@ -78,15 +78,15 @@ func (h *file) Truncate(size int64) error {
 	return nil
 }
 
-func (h *file) Reserve(size int64) error {
+func (h *file) Reserve(size int64) (aside bool, err error) {
 	if err := h.fs.before("reserve", h.path); err != nil {
-		return err
+		return false, err
 	}
 	h.fs.mu.Lock()
 	h.resize(max(size, h.n.size))
 	h.fs.mu.Unlock()
 	h.fs.after()
-	return nil
+	return false, nil
 }
 
 func (h *file) Sync() error {

@@ -29,6 +29,8 @@ type FS struct {
 	Fail func(op, path string) error
 	// Lie makes a sync of a path do nothing and succeed.
 	Lie func(op, path string) bool
+	// Room says how many bytes are free. Nil: that is not known.
+	Room func() int64
 
 	hooks sync.Mutex
 
@@ -336,6 +338,14 @@ func (f *FS) SyncDir(dir string) error {
 	f.mu.Unlock()
 	f.after()
 	return nil
+}
+
+// Free implements [vfs.FS].
+func (f *FS) Free(string) (bytes int64, known bool) {
+	if f.Room == nil {
+		return 0, false
+	}
+	return f.Room(), true
 }
 
 // Lock implements [vfs.FS].

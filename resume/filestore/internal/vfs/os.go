@@ -29,6 +29,7 @@ func (OS) Link(oldname, newname string) error            { return os.Link(oldnam
 func (OS) Rename(oldname, newname string) error          { return os.Rename(oldname, newname) }
 func (OS) RenameExclusive(oldname, newname string) error { return renameExclusive(oldname, newname) }
 func (OS) Remove(name string) error                      { return os.Remove(name) }
+func (OS) Free(dir string) (bytes int64, known bool)     { return free(dir) }
 func (OS) SyncDir(dir string) error                      { return syncDir(dir) }
 
 func (OS) List(dir string, each func(name string) bool) error {
@@ -67,7 +68,7 @@ func (OS) Lock(name string) (File, error) {
 
 func (f osFile) Sync() error { return syncData(f.File) }
 
-func (f osFile) Reserve(size int64) error { return reserve(f.File, size) }
+func (f osFile) Reserve(size int64) (aside bool, err error) { return reserve(f.File, size) }
 
 // grow is Reserve where the system has nothing better: the size is set, the
 // space is not.

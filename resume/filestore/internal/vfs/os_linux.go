@@ -14,25 +14,33 @@ func syncData(f *os.File) error {
 // reserve sets the blocks aside. A length beyond what is free is refused
 // before a block is taken: fallocate would fill the disk first, and every
 // other upload would feel it.
-func reserve(f *os.File, size int64) error {
+func reserve(f *os.File, size int64) (aside bool, err error) {
 	info, err := f.Stat()
 	if err != nil || info.Size() >= size {
-		return err
+		return false, err
 	}
 	err = control("fallocate", f, func(fd int) error {
 		var st unix.Statfs_t
-		if err := unix.Fstatfs(fd, &st); err == nil && st.Blocks > 0 && size-info.Size() > free(&st) {
+		if err := unix.Fstatfs(fd, &st); err == nil && st.Blocks > 0 && size-info.Size() > available(&st) {
 			return unix.ENOSPC
 		}
 		return unix.Fallocate(fd, 0, 0, size)
 	})
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return grow(f, size)
+		return false, grow(f, size)
 	}
-	return err
+	return err == nil, err
 }
 
-func free(st *unix.Statfs_t) int64 { return int64(st.Bavail) * st.Bsize }
+func available(st *unix.Statfs_t) int64 { return int64(st.Bavail) * st.Bsize }
+
+func free(dir string) (bytes int64, known bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return 0, false
+	}
+	return available(&st), true
+}
 
 func renameExclusive(oldname, newname string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, oldname, unix.AT_FDCWD, newname, unix.RENAME_NOREPLACE)

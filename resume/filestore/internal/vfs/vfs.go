@@ -40,6 +40,9 @@ type FS interface {
 	// SyncDir makes the names in dir durable: everything that was created,
 	// linked, renamed or removed there.
 	SyncDir(dir string) error
+	// Free returns how many bytes a user may still put on the file system of dir;
+	// known is false where that cannot be asked.
+	Free(dir string) (bytes int64, known bool)
 	// Lock opens and locks a file, creating it, and answers ErrLocked at once
 	// when it is locked already, by this process too. Closing the file, also by
 	// the death of the process, unlocks it.
@@ -57,6 +60,7 @@ type File interface {
 	Sync() error
 	Truncate(size int64) error
 	// Reserve makes the file at least size bytes long and, where the system
-	// can, sets the space for them aside; new bytes read as zero.
-	Reserve(size int64) error
+	// can, sets the space for them aside; new bytes read as zero. aside is false
+	// where it could not.
+	Reserve(size int64) (aside bool, err error)
 }
