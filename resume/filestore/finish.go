@@ -17,8 +17,9 @@ func (c *claim) Finish(ctx context.Context, o resume.FinishOptions) (resume.Stat
 	if len(o.Origin) > resume.MaxOriginSize {
 		return c.State(), u.wrap(fmt.Errorf("its origin has %d bytes, at most %d are kept", len(o.Origin), resume.MaxOriginSize))
 	}
-	u.retain() // the claim's own reference goes when it is superseded
-	defer u.release()
+	if u.stay() { // the claim's own reference goes when it is superseded
+		defer u.release()
+	}
 	u.mu.Lock()
 	defer u.unlock()
 	if err := u.finish(ctx, c, o); err != nil {

@@ -1,9 +1,11 @@
 package filestore
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
@@ -93,5 +95,29 @@ func TestRemovalsBehindAnswersAreBounded(t *testing.T) {
 			t.Errorf("%d are settled while nothing is freed, want %d", n, maxRemovals)
 		}
 		close(free)
+	})
+}
+
+// A claim whose upload has left memory is told that it ended, and nothing is
+// let go of twice.
+func TestEndedClaimOutlivesItsUpload(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		id := resume.NewID()
+		old := b.claim(id, 5)
+		b.write(old, "by")
+		b.claim(id, 5).Close()
+		synctest.Wait()
+		time.Sleep(time.Second) // what is due is committed
+		synctest.Wait()
+		if ids := b.store.loaded(); len(ids) != 0 {
+			t.Fatalf("%v are in memory still: the test shows nothing", ids)
+		}
+		if _, err := old.Finish(b.ctx, resume.FinishOptions{Length: 5}); !errors.Is(err, resume.ErrSuperseded) {
+			t.Errorf("Finish: %v", err)
+		}
+		if _, err := old.(resume.HeadReader).ReadHead(make([]byte, 2)); !errors.Is(err, resume.ErrSuperseded) {
+			t.Errorf("ReadHead: %v", err)
+		}
+		old.Close()
 	})
 }

@@ -198,6 +198,18 @@ func (u *upload) retain() {
 	u.store.mu.Unlock()
 }
 
+// stay adds a reference unless the last one is gone: a claim that has ended
+// may be asked for something after its upload has left memory.
+func (u *upload) stay() bool {
+	u.store.mu.Lock()
+	defer u.store.mu.Unlock()
+	if u.refs == 0 {
+		return false
+	}
+	u.refs++
+	return true
+}
+
 func (u *upload) release() {
 	s := u.store
 	s.mu.Lock()
