@@ -158,7 +158,7 @@ func (u *upload) draft(durable resume.Extents, objects []object, landed map[int]
 	u.updated = now()
 	r := &record{
 		Phase: u.phase, Epoch: u.epoch, Created: u.created.Unix(), Updated: u.updated.Unix(),
-		PartSize: u.plan.size, Growing: u.plan.growing, Objects: objects, SHA256: u.sha256, Result: u.result,
+		PartSize: u.plan.size, Growing: u.plan.growing, Objects: objects, SHA256: u.sha256, Origin: u.origin, Result: u.result,
 	}
 	r.setInfo(u.info)
 	r.setExtents(durable)

@@ -18,6 +18,9 @@ func (c *claim) Finish(ctx context.Context, o resume.FinishOptions) (resume.Stat
 	defer c.stay()() // the claim's own reference goes when it is superseded
 	u.mu.Lock()
 	defer u.unlock()
+	if len(o.Origin) > resume.MaxOriginSize {
+		return u.state(), u.wrap(fmt.Errorf("its origin has %d bytes, at most %d are kept", len(o.Origin), resume.MaxOriginSize))
+	}
 	err := u.finish(ctx, c, o)
 	if err != nil && err != c.err {
 		err = u.wrap(err)
@@ -104,12 +107,13 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 	}
 	err = u.record(objects, func(r *record) {
 		r.Phase, r.SHA256, r.Hash = resume.Complete, sum, nil
-		r.WantSHA256 = want
+		r.WantSHA256, r.Origin = want, o.Origin
 	})
 	if err != nil {
 		return false, err
 	}
 	u.phase, u.sha256, u.info.WantSHA256 = resume.Complete, sum, want
+	u.origin = bytes.Clone(o.Origin)
 	for _, other := range slices.Clone(u.claims) {
 		if other != c {
 			other.end(resume.ErrComplete)

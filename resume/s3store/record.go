@@ -40,6 +40,7 @@ type record struct {
 	Parts    *multipart `json:"parts,omitempty"`
 	Hash     *hashMark  `json:"hash,omitempty"`
 	SHA256   []byte     `json:"sha256,omitempty"`
+	Origin   []byte     `json:"origin,omitempty"`
 	Result   []byte     `json:"result,omitempty"`
 }
 
@@ -124,7 +125,7 @@ func (r *record) state(o Options) resume.State {
 	x := r.extents()
 	st := resume.State{
 		Info: r.info(), Phase: r.Phase, Epoch: r.Epoch, Durable: x, Received: x,
-		SHA256: r.SHA256, Result: r.Result,
+		SHA256: r.SHA256, Origin: r.Origin, Result: r.Result,
 		Created: fromSeconds(r.Created), Updated: fromSeconds(r.Updated),
 	}
 	if d := o.expiry(st.Phase); d >= 0 {

@@ -40,6 +40,7 @@ type upload struct {
 	phase   resume.Phase
 	epoch   uint64
 	sha256  []byte
+	origin  []byte // while it is complete
 	result  []byte
 
 	created, updated time.Time
@@ -167,7 +168,7 @@ func (u *upload) load(ctx context.Context, tainted bool) error {
 	u.info = r.info()
 	u.plan = plan{size: r.PartSize, growing: r.Growing}
 	u.phase, u.epoch = r.Phase, r.Epoch
-	u.sha256, u.result = r.SHA256, r.Result
+	u.sha256, u.origin, u.result = r.SHA256, r.Origin, r.Result
 	u.created, u.updated = fromSeconds(r.Created), fromSeconds(r.Updated)
 	u.stored = r.extents()
 	u.objects = r.Objects
@@ -309,7 +310,7 @@ func (u *upload) state() resume.State {
 	st := resume.State{
 		Info: u.info, Phase: u.phase, Epoch: u.epoch,
 		Durable: u.durable(), Received: u.received(),
-		SHA256: u.sha256, Result: u.result,
+		SHA256: u.sha256, Origin: u.origin, Result: u.result,
 		Created: u.created, Updated: u.updated,
 	}
 	if d := u.store.opts.expiry(st.Phase); d >= 0 {
