@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -22,21 +23,22 @@ func TestNothingIsDurableAfterAFailedSync(t *testing.T) {
 				var fault failing
 				b.fs.Fail = fault.hook
 				id := resume.NewID()
-				told := false
-				c, err := b.store.Open(b.ctx, resume.OpenOptions{Info: resume.Info{ID: id, Length: 9}, Notify: func() { told = true }})
+				var told atomic.Bool
+				c, err := b.store.Open(b.ctx, resume.OpenOptions{Info: resume.Info{ID: id, Length: 9}, Notify: func() { told.Store(true) }})
 				b.must(err)
 				b.write(c, "abc")
 				b.must(c.Sync(b.ctx))
 				b.write(c, "def")
-				told = false
+				synctest.Wait() // the sync has told of itself
+				told.Store(false)
 				fault.set("sync", suffix, syscall.EIO)
 				if err := c.Sync(b.ctx); !errors.Is(err, syscall.EIO) {
 					b.Fatalf("Sync: %v", err)
 				}
 				fault.set("", "", nil)
 				synctest.Wait()
-				if !errors.Is(c.Err(), syscall.EIO) || !told || c.Durable() != 3 {
-					b.Fatalf("the claim: Err %v, told %v, durable to %d", c.Err(), told, c.Durable())
+				if !errors.Is(c.Err(), syscall.EIO) || !told.Load() || c.Durable() != 3 {
+					b.Fatalf("the claim: Err %v, told %v, durable to %d", c.Err(), told.Load(), c.Durable())
 				}
 				if _, err := c.Write([]byte("ghi")); !errors.Is(err, syscall.EIO) {
 					b.Fatalf("Write: %v", err)
