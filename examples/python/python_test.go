@@ -157,7 +157,7 @@ func aStreamGoesOnUnderItsID(t *testing.T, py library) {
 	s := newServer(t)
 	_, data := makeFile(t, 10<<20)
 	s.line.rate.Store(8 << 20)
-	args := []string{"-m", "wsingest", "--name", "stream.bin", "--id", string(resume.NewID()), "-", s.url()}
+	args := []string{"-m", "wsingest", "--name", "stream.bin", "--id=" + string(resume.NewID()), "-", s.url()}
 	r := py.start(t, bytes.NewReader(data), args...)
 	s.line.until(t, 5<<20)
 	r.cmd.Process.Signal(os.Interrupt)

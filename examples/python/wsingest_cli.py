@@ -104,7 +104,7 @@ def parse(args):
     p.add_argument("--lanes", type=int, default=1, metavar="N", help="connections for one large file, 1 to 16")
     p.add_argument("--name", help="of the file for the server (one FILE only)")
     p.add_argument("--type", help="media type (default: by the name's extension)")
-    p.add_argument("--id", help="of the upload (one FILE only): the way to resume a stream")
+    p.add_argument("--id", help="of the upload (one FILE only): the way to resume a stream. One that begins with - is written --id=-...")
     p.add_argument("--header", action="append", default=[], metavar="'K: V'", help="goes with the handshake; may be repeated")
     p.add_argument("--retry", type=float, default=900, metavar="SECONDS", help="go on trying for so long without progress; negative: for ever")
     p.add_argument("--retention", type=int, default=64, metavar="MIB", help="memory for what was read from - and is not durable yet")
