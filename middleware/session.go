@@ -59,25 +59,25 @@ type session struct {
 
 	permitted permit // what the ticket of the upload opened last allows; the worker's own
 
-	mu         sync.Mutex
-	up         *upload // the upload that bytes go to now; nil: none
-	completing map[*completion]struct{}
-	idleSince  time.Duration // since when neither of the two is there; 0: one is
-	passive    bool          // the upload opened last was complete already
-	flow       *flow.Controller
-	timed      bool           // flow knows the client's ping timeout
-	arrived    int64          // bytes of file data off the socket
-	active     time.Duration  // when the last of them came
-	step       step           // of the message under way
-	stored     int64          // bytes that left the queue
-	told       int64          // of which the client was told
-	late       bool           // an ack is due soon, if none goes out before
-	resting    bool           // the client has sent nothing for an interval
-	forceAck   bool           // the heartbeat is due
-	starved    bool           // the store has no room for what came in
-	paid       int64          // bytes that share has allowed, of this connection
-	short      bool           // and not as many as it wants
-	works      sync.WaitGroup // completions
+	mu              sync.Mutex
+	up              *upload // the upload that bytes go to now; nil: none
+	completing      map[*completion]struct{}
+	idleSince       time.Duration // since when neither of the two is there; 0: one is
+	passive         bool          // the upload opened last was complete already
+	flow            *flow.Controller
+	timed           bool           // flow knows the client's ping timeout
+	arrived         int64          // bytes of file data off the socket
+	active          time.Duration  // when the last of them came
+	step            step           // of the message under way
+	stored          int64          // bytes that left the queue
+	told            int64          // of which the client was told
+	late            bool           // an ack is due soon, if none goes out before
+	resting         bool           // the client has sent nothing for an interval
+	forceAck        bool           // the heartbeat is due
+	waitingForSpace bool           // the store has no room for what came in
+	paid            int64          // bytes that share has allowed, of this connection
+	short           bool           // and not as many as it wants
+	works           sync.WaitGroup // completions
 }
 
 // maxFinishing is how many finished uploads of one connection are verified and

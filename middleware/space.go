@@ -21,8 +21,8 @@ var spaceRetry = time.Second
 // only when the connection ends, or has to.
 func (s *session) waitForSpace(up *upload, p []byte, n int) (int, error) {
 	s.log.Warn("no room for what comes in: the upload waits", zap.String("upload", string(up.id)))
-	s.starve(true)
-	defer s.starve(false)
+	s.tellWaiting(true)
+	defer s.tellWaiting(false)
 	leaving := s.in.serving.Done()
 	if s.full {
 		leaving = s.in.current.Done()
@@ -49,10 +49,10 @@ func (s *session) waitForSpace(up *upload, p []byte, n int) (int, error) {
 	}
 }
 
-// starve has the client told that its upload waits for room, or that it goes on.
-func (s *session) starve(starved bool) {
+// tellWaiting has the client told that its upload waits for room, or that it goes on.
+func (s *session) tellWaiting(waiting bool) {
 	s.mu.Lock()
-	s.starved, s.forceAck = starved, true
+	s.waitingForSpace, s.forceAck = waiting, true
 	s.step = step{} // what does not come while nobody reads is not the client's fault
 	s.mu.Unlock()
 	s.out.poke()

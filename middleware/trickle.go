@@ -44,9 +44,9 @@ func (s *session) nextStep() {
 // timeout. A line that was silent for nearly one, and came back, has time.
 func (s *session) endTrickle() {
 	s.mu.Lock()
-	p, starved := s.step, s.starved
+	p, waitingForSpace := s.step, s.waitingForSpace
 	s.mu.Unlock()
-	if starved {
+	if waitingForSpace {
 		return
 	}
 	now, total := s.in.clock.now(), s.wire.total.Load()

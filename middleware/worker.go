@@ -248,7 +248,7 @@ func (s *session) ack(up *upload) *protocol.Ack {
 	s.forceAck = false
 	up.ackedDurable = min(up.claim.Durable(), up.received)
 	a := &protocol.Ack{ID: string(up.id), Offset: up.ackedDurable, Received: up.received}
-	if s.starved {
+	if s.waitingForSpace {
 		a.State, a.Chunk = protocol.StateWaitingForSpace, s.flow.Chunk()
 		s.told = s.stored
 	} else {

@@ -37,10 +37,10 @@ const REMEDIES = {
 };
 
 /** States in which the server has something that cancelling deletes. */
-const CANCELLABLE = new Set(/** @type {State[]} */ (['connecting', 'uploading', 'waiting', 'paused', 'verifying', 'starved']));
+const CANCELLABLE = new Set(/** @type {State[]} */ (['connecting', 'uploading', 'waiting', 'paused', 'verifying', 'waiting-for-space']));
 
 /** @type {Partial<Record<State, import('./icons.js').IconName>>} */
-const BADGES = { done: 'check', failed: 'alert', waiting: 'clock', starved: 'clock', paused: 'pause' };
+const BADGES = { done: 'check', failed: 'alert', waiting: 'clock', 'waiting-for-space': 'clock', paused: 'pause' };
 
 /**
  * Makes an element with a class and, unless it is for us alone, a CSS part.
@@ -222,7 +222,7 @@ export class Row {
       case 'uploading': return [some, ...this.#pace(received, length)].join(' · ');
       case 'verifying': return length !== null && received < length ? 'Comparing with what the server has…' : 'Verifying…';
       case 'delivering': return 'Delivering…';
-      case 'starved': return `The server has no room now. It goes on by itself when there is some · ${some}`;
+      case 'waiting-for-space': return `The server has no room now. It goes on by itself when there is some · ${some}`;
       case 'waiting': return `${rounded(error?.message ?? 'No connection.')} Next attempt in ${duration(retryAt - Date.now())}.`;
       case 'paused': return `Paused · ${some}`;
       case 'aborting': return 'Cancelling…';

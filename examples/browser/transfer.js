@@ -17,7 +17,7 @@ const BLOCK = 1 << 20;
 const CANCEL_WITHIN = 10_000; // ms; who cannot reach the server leaves the upload to its expiry
 
 /**
- * @typedef {'connecting' | 'uploading' | 'verifying' | 'delivering' | 'starved' | 'waiting'} Phase
+ * @typedef {'connecting' | 'uploading' | 'verifying' | 'delivering' | 'waiting-for-space' | 'waiting'} Phase
  *
  * @typedef {object} Plan what is to be done
  * @property {string} url absolute
@@ -47,7 +47,7 @@ export class Transfer {
   #listener;
   #compared = false; // what the server had before was compared with the source
   #proven = false; // the server compared all of it with the source
-  #starved = false; // the server waits for room
+  #waitingForSpace = false; // the server waits for room
   #furthest = { received: 0, durable: 0 }; // positions the server was at, before it took bytes back
   #running = 0; // loops of persist
   /** @type {Set<Connection>} */
@@ -76,7 +76,7 @@ export class Transfer {
   async run(signal) {
     for (;;) {
       this.#listener.enter('connecting');
-      this.#starved = false;
+      this.#waitingForSpace = false;
       const { done, missing } = await this.persist((c, got) => this.#attempt(c, got), signal);
       if (done) {
         await this.#prove(done);
@@ -204,12 +204,12 @@ export class Transfer {
   /** @param {Session} session @param {string | undefined} state @param {() => void} got */
   #follow(session, state, got) {
     if (state === 'waiting-for-space') {
-      this.#starved = true;
-      return this.#listener.enter('starved');
+      this.#waitingForSpace = true;
+      return this.#listener.enter('waiting-for-space');
     }
     if (state) return this.#tend(state);
-    if (this.#starved) {
-      this.#starved = false;
+    if (this.#waitingForSpace) {
+      this.#waitingForSpace = false;
       this.#listener.enter('uploading');
     }
     // What was taken back and is sent again gets nobody further: a line that

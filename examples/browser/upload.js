@@ -19,7 +19,7 @@ import { Transfer } from './transfer.js';
  * - `verifying`: checksums are compared: of the file with what the server has from
  *   before, or, when all is sent, by the server, which makes it durable as well
  * - `delivering`: the server hands the file to the app behind it
- * - `starved`: the server has no room for what comes next; it goes on by itself
+ * - `waiting-for-space`: the server has no room for what comes next; it goes on by itself
  * - `waiting`: no connection; `error` says why, `retryAt` when the next attempt is
  * - `paused`: by `pause`
  * - `aborting`: the server is told to delete what it has
@@ -27,11 +27,11 @@ import { Transfer } from './transfer.js';
  * - `done`: somebody has the file; `result` says who
  * - `failed`: `error` says why
  *
- * @typedef {'idle' | 'connecting' | 'uploading' | 'verifying' | 'delivering' | 'starved' | 'waiting' | 'paused' | 'aborting' | 'aborted' | 'done' | 'failed'} State
+ * @typedef {'idle' | 'connecting' | 'uploading' | 'verifying' | 'delivering' | 'waiting-for-space' | 'waiting' | 'paused' | 'aborting' | 'aborted' | 'done' | 'failed'} State
  */
 
 /** States in which an upload is busy, or will be by itself. */
-export const RUNNING = new Set(/** @type {State[]} */ (['connecting', 'uploading', 'verifying', 'delivering', 'starved', 'waiting', 'aborting']));
+export const RUNNING = new Set(/** @type {State[]} */ (['connecting', 'uploading', 'verifying', 'delivering', 'waiting-for-space', 'waiting', 'aborting']));
 
 /**
  * @typedef {object} Progress

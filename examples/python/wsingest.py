@@ -192,7 +192,7 @@ class Flow:
         self.start = 0  # of the lane
         self.position = self.received = self.durable = 0
         self.window, self.chunk, self.limits = 0, FIRST_CHUNK, {}
-        self.starved = False
+        self.waiting_for_space = False
 
     def on_ready(self, message):
         self.ready = message
@@ -203,7 +203,7 @@ class Flow:
 
     def on_ack(self, message):
         # With a state it is a heartbeat, and says nothing about credit.
-        self.starved = message.get("state") == "waiting-for-space"
+        self.waiting_for_space = message.get("state") == "waiting-for-space"
         if self.ready is None or message.get("state") is not None:
             return
         self.received = max(self.received, min(message["received"], self.position))
@@ -316,7 +316,7 @@ class Upload:
         p = self.progress
         p.received = max(p.received, self._received(flow))
         p.durable = max(p.durable, flow.durable)
-        p.waiting_for_space = flow.starved
+        p.waiting_for_space = flow.waiting_for_space
         if self.options.on_progress:
             self.options.on_progress(p)
 

@@ -40,7 +40,7 @@ func (f *flow) onReady(m *protocol.Ready) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ready = m
-	f.t.starved.Store(false)
+	f.t.waitingForSpace.Store(false)
 	if !f.eager {
 		f.start, f.pos, f.received, f.durable = m.Cursor, m.Cursor, m.Cursor, min(m.Offset, m.Cursor)
 	}
@@ -53,7 +53,7 @@ func (f *flow) onReady(m *protocol.Ready) {
 func (f *flow) onAck(m *protocol.Ack) (moved bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.t.starved.Store(m.State == protocol.StateWaitingForSpace)
+	f.t.waitingForSpace.Store(m.State == protocol.StateWaitingForSpace)
 	if f.ready == nil || m.State != "" {
 		return false // of an earlier opening of the same upload; or just a sign of life
 	}

@@ -59,7 +59,7 @@ type transfer struct {
 	gaps                    atomic.Bool            // the server has bytes of another process that could not be compared
 	proof                   atomic.Pointer[uint32] // CRC-32C of the source, once finish went out with it
 	reconnects              atomic.Int64
-	starved                 atomic.Bool            // the server waits for room
+	waitingForSpace         atomic.Bool            // the server waits for room
 	wake                    atomic.Pointer[func()] // pokes whoever sends it now
 
 	ctx    context.Context // ends when nobody waits for the transfer any more
@@ -137,7 +137,7 @@ func (t *transfer) poke() {
 }
 
 func (t *transfer) progress() Progress {
-	return Progress{Sent: t.sent.Load(), Received: t.received.Load(), Durable: t.durable.Load(), Total: t.feed.known(), WaitingForSpace: t.starved.Load()}
+	return Progress{Sent: t.sent.Load(), Received: t.received.Load(), Durable: t.durable.Load(), Total: t.feed.known(), WaitingForSpace: t.waitingForSpace.Load()}
 }
 
 // open makes the message that begins the transfer or takes it up.
