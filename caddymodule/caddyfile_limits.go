@@ -9,18 +9,20 @@ func (p *parser) parseQuota() error {
 	if err := p.oneSize(&p.h.QuotaPerOwner); err != nil {
 		return err
 	}
-	if !p.NextArg() || p.Val() != "per_owner" {
-		return p.Err("quota says for whom: quota <size> per_owner")
-	}
-	return p.end()
+	return p.perOwner("quota <size>")
 }
 
 func (p *parser) parseMaxUploads() error {
 	if err := p.count(&p.h.MaxUploadsPerOwner); err != nil {
 		return err
 	}
+	return p.perOwner("max_uploads <number>")
+}
+
+// perOwner reads for whom a bound is that only an owner can have.
+func (p *parser) perOwner(usage string) error {
 	if !p.NextArg() || p.Val() != "per_owner" {
-		return p.Err("max_uploads says for whom: max_uploads <number> per_owner")
+		return p.Errf("%s says for whom: %s per_owner", p.name, usage)
 	}
 	return p.end()
 }

@@ -93,9 +93,9 @@ const hotBlocks = 4
 // one processor to the other oldest first.) What is more than the stack holds
 // is the garbage collector's to free.
 type spare struct {
-	mu  sync.Mutex
-	hot []*block
-	sync.Pool
+	mu   sync.Mutex
+	hot  []*block
+	rest sync.Pool
 }
 
 var spares [len(blockSizes)]spare
@@ -108,7 +108,7 @@ func (s *spare) put(b *block) {
 	}
 	s.mu.Unlock()
 	if b != nil {
-		s.Put(b)
+		s.rest.Put(b)
 	}
 }
 
@@ -120,7 +120,7 @@ func (s *spare) get() (b *block) {
 	}
 	s.mu.Unlock()
 	if b == nil {
-		b, _ = s.Get().(*block)
+		b, _ = s.rest.Get().(*block)
 	}
 	return b
 }

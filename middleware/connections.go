@@ -60,6 +60,18 @@ func (in *Ingest) leave(s *session) {
 	in.active.Done()
 }
 
+// busy counts something under way that Shutdown waits for, in.active; false
+// when nothing may begin any more.
+func (in *Ingest) busy() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.draining || in.retired {
+		return false
+	}
+	in.active.Add(1)
+	return true
+}
+
 var (
 	errDraining = errors.New("the server is reloading or stopping")
 	errFull     = errors.New("the server has as many upload connections as it takes")

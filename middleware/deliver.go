@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -15,132 +13,6 @@ import (
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
 )
-
-// Deliveries are those under way. However many connections ask, there is one
-// of an upload at a time. Engines that work on the same store share one; see
-// [Options.Deliveries]. The zero value is ready.
-type Deliveries struct {
-	mu      sync.Mutex
-	running map[resume.ID]*delivery
-	taken   map[resume.ID]protocol.Message // what the app said, while that is not recorded yet
-	boxes   []*outbox
-}
-
-type delivery struct {
-	done   chan struct{}
-	answer protocol.Message // nil: one without a client, that failed
-}
-
-// once calls deliver, or waits for the call that another connection made, and
-// returns its answer; nil when gone is closed while it waits.
-func (ds *Deliveries) once(id resume.ID, gone <-chan struct{}, deliver func() protocol.Message) protocol.Message {
-	for {
-		d, ours := ds.enter(id)
-		if ours {
-			return ds.run(id, d, deliver)
-		}
-		select {
-		case <-d.done:
-			if d.answer != nil {
-				return d.answer
-			}
-		case <-gone:
-			return nil
-		}
-	}
-}
-
-// alone calls deliver, unless the upload is being delivered already.
-func (ds *Deliveries) alone(id resume.ID, deliver func() protocol.Message) {
-	if d, ours := ds.enter(id); ours {
-		ds.run(id, d, deliver)
-	}
-}
-
-// enter returns the delivery of id, and whether it is the caller's to run.
-func (ds *Deliveries) enter(id resume.ID) (d *delivery, ours bool) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if d, ok := ds.running[id]; ok {
-		return d, false
-	}
-	if ds.running == nil {
-		ds.running = make(map[resume.ID]*delivery)
-	}
-	d = &delivery{done: make(chan struct{})}
-	ds.running[id] = d
-	return d, true
-}
-
-func (ds *Deliveries) run(id resume.ID, d *delivery, deliver func() protocol.Message) protocol.Message {
-	d.answer = deliver()
-	ds.mu.Lock()
-	delete(ds.running, id)
-	ds.mu.Unlock()
-	close(d.done)
-	return d.answer
-}
-
-func (ds *Deliveries) attach(b *outbox) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	ds.boxes = append(ds.boxes, b)
-}
-
-func (ds *Deliveries) detach(b *outbox) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	ds.boxes = slices.DeleteFunc(slices.Clone(ds.boxes), func(o *outbox) bool { return o == b })
-}
-
-func (ds *Deliveries) attached() []*outbox {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return ds.boxes
-}
-
-// hand gives an upload that was not delivered to the outboxes, but for that
-// which it comes from, and reports whether there are any.
-func (ds *Deliveries) hand(id resume.ID, from *outbox) (there bool) {
-	for _, b := range ds.attached() {
-		if b != from {
-			b.add(id, time.Now().Add(firstRetry))
-			there = true
-		}
-	}
-	return there
-}
-
-// keep remembers what the app said of an upload, so that it is not asked again
-// where something behind it fails.
-func (ds *Deliveries) keep(id resume.ID, answer protocol.Message) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if ds.taken == nil {
-		ds.taken = make(map[resume.ID]protocol.Message)
-	}
-	ds.taken[id] = answer
-}
-
-func (ds *Deliveries) kept(id resume.ID) protocol.Message {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	return ds.taken[id]
-}
-
-func (ds *Deliveries) forget(id resume.ID) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	delete(ds.taken, id)
-}
-
-// settled: what became of the upload is recorded.
-func (ds *Deliveries) settled(id resume.ID) {
-	ds.forget(id)
-	for _, b := range ds.attached() {
-		b.drop(id)
-	}
-}
 
 // deliver brings a complete upload to its app or its directory, if that has
 // not happened yet, and returns what its client is told: a done or an error.
@@ -199,9 +71,7 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 	if !s.full {
 		again = in.serving
 	}
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = firstRetry, maxRetry
-	answer, err := backoff.Retry(again, attempt, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
+	answer, err := backoff.Retry(again, attempt, backoff.WithBackOff(newBackOff()), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
 	if err != nil {
 		log.Error("delivery failed for now: the upload stays complete, and is tried again without its client", zap.Error(err))
 		if again.Err() != nil {
@@ -250,6 +120,13 @@ const (
 	firstRetry = 200 * time.Millisecond
 	maxRetry   = 30 * time.Second
 )
+
+// newBackOff returns the waits between the tries of one delivery.
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = firstRetry, maxRetry
+	return b
+}
 
 func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Message, took time.Duration) {
 	if e, ok := answer.(*protocol.Error); ok {

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -88,7 +87,7 @@ func (s *session) judgeOpened() {
 		return
 	}
 	if e := s.in.refused.of(up.id, up.owner); e != nil { // while this was opened
-		s.remove(up)
+		_ = s.in.delete(up.id) // else it expires
 		s.letGo(up)
 		s.answer(e)
 		return
@@ -130,22 +129,11 @@ func (s *session) judge(up *upload) bool {
 // turnAway ends an upload whose head was refused: nothing of it stays.
 func (s *session) turnAway(up *upload, st resume.State, e *protocol.Error) {
 	s.in.refused.add(up.id, up.owner, e)
-	s.remove(up)
+	_ = s.in.delete(up.id) // else it expires
 	s.log.Info("upload rejected by its first bytes", zap.String("upload", string(up.id)), zap.String("detail", e.Detail))
 	s.in.opts.Observer(Event{Kind: Rejected, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full, Code: e.Code, Bytes: st.Received.Size()})
 	s.letGo(up)
 	s.answer(e)
-}
-
-// remove deletes an upload that was refused. If that fails, it expires.
-func (s *session) remove(up *upload) {
-	err := s.in.store.Delete(s.in.work, up.id)
-	if q := s.in.quota; q != nil && err == nil {
-		q.release(up.id)
-	}
-	if err != nil && !errors.Is(err, resume.ErrNotFound) {
-		s.log.Error("an upload that was refused could not be deleted", zap.String("upload", string(up.id)), zap.Error(err))
-	}
 }
 
 // letGo passes over what still comes for an upload: its client sent it before

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,12 +35,12 @@ func (s *session) removeOverdue() {
 	if up == nil || !s.in.overdue(up.created) || up.ended.Swap(true) {
 		return
 	}
-	s.fail(refusal(up.id, s.in.remove(up.id)))
+	s.fail(refusal(up.id, s.in.deleteOverdue(up.id)))
 	s.endUpload()
 }
 
-// remove deletes an upload that is overdue, and returns what its client is told.
-func (in *Ingest) remove(id resume.ID) error {
+// deleteOverdue deletes an upload that has had its time, and returns what its client is told.
+func (in *Ingest) deleteOverdue(id resume.ID) error {
 	in.log.Info("an upload was not finished in time, and is removed", zap.String("upload", string(id)), zap.Duration("time", in.opts.MaxLifetime))
 	if err := in.delete(id); err != nil {
 		return err
@@ -51,7 +52,9 @@ func (in *Ingest) remove(id resume.ID) error {
 // delete removes an upload, whoever has it open.
 func (in *Ingest) delete(id resume.ID) error {
 	if err := in.store.Delete(in.work, id); err != nil {
-		in.log.Error("the upload could not be deleted", zap.String("upload", string(id)), zap.Error(err))
+		if !errors.Is(err, resume.ErrNotFound) { // somebody was quicker
+			in.log.Error("the upload could not be deleted", zap.String("upload", string(id)), zap.Error(err))
+		}
 		return err
 	}
 	if in.quota != nil {

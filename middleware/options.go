@@ -291,24 +291,25 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxConnections < 0 {
 		refuse("MaxConnections is %d, expected 0 (%d) or more", o.MaxConnections, defaultMaxConnections)
 	}
-	for name, n := range map[string]int{
-		"MaxUploadsPerOwner": o.MaxUploadsPerOwner, "MaxConnectionsPerOwner": o.MaxConnectionsPerOwner,
-		"MaxConnectionsPerAddress": o.MaxConnectionsPerAddress,
-	} {
+	atLeast0 := func(name string, n int) {
 		if n < 0 {
 			refuse("%s is %d, expected 0 (no bound) or more", name, n)
 		}
 	}
+	atLeast0("MaxUploadsPerOwner", o.MaxUploadsPerOwner)
+	atLeast0("MaxConnectionsPerOwner", o.MaxConnectionsPerOwner)
+	atLeast0("MaxConnectionsPerAddress", o.MaxConnectionsPerAddress)
 	if o.Memory != 0 && o.Memory < minMemory {
 		refuse("Memory is %d bytes, expected 0 (%d) or at least %d", o.Memory, defaultMemory, minMemory)
 	}
-	for name, rate := range map[string]int64{
-		"PerConnection": o.Bandwidth.PerConnection, "PerOwner": o.Bandwidth.PerOwner, "Total": o.Bandwidth.Total,
-	} {
-		if rate != 0 && rate < minBandwidth {
-			refuse("Bandwidth.%s is %d bytes a second, expected 0 (no bound) or at least %d", name, rate, minBandwidth)
+	rate := func(name string, n int64) {
+		if n != 0 && n < minBandwidth {
+			refuse("Bandwidth.%s is %d bytes a second, expected 0 (no bound) or at least %d", name, n, minBandwidth)
 		}
 	}
+	rate("PerConnection", o.Bandwidth.PerConnection)
+	rate("PerOwner", o.Bandwidth.PerOwner)
+	rate("Total", o.Bandwidth.Total)
 	if o.DeliverFor < 0 {
 		refuse("DeliverFor is %v, expected 0 (%v) or more", o.DeliverFor, defaultDeliverFor)
 	}

@@ -3,10 +3,7 @@ package middleware
 import (
 	"container/heap"
 	"errors"
-	"fmt"
 	"maps"
-	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +11,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
-	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
 )
 
@@ -42,7 +38,8 @@ type letter struct {
 	dead    bool      // tried no more, unless somebody says so
 	forced  bool      // somebody said so
 	tries   int
-	problem string // what came of the last try
+	wait    *backoff.ExponentialBackOff // between them
+	problem string                      // what came of the last try
 }
 
 // deliveringAtOnce bounds the deliveries without clients that are under way.
@@ -85,7 +82,7 @@ func (b *outbox) add(id resume.ID, due time.Time) {
 	if b.closed || b.letters[id] != nil {
 		return
 	}
-	l := &letter{id: id, due: due}
+	l := &letter{id: id, due: due, wait: newBackOff()}
 	b.letters[id] = l
 	heap.Push(&b.turns, turn{l, due})
 	b.next()
@@ -189,11 +186,7 @@ func (b *outbox) again(l *letter, err error) {
 		log.Error("an upload cannot be delivered without its client: it stays until that comes back, or somebody has it tried again", zap.Error(err))
 		return
 	}
-	wait := maxRetry
-	if l.tries < 16 {
-		wait = min(maxRetry, time.Duration(float64(firstRetry)*pow(1.5, l.tries)))
-	}
-	wait = time.Duration(float64(wait) * (0.75 + rand.Float64()/2))
+	wait := l.wait.NextBackOff()
 	var asked *backoff.RetryAfterError
 	if errors.As(err, &asked) {
 		wait = max(wait, asked.Duration)
@@ -201,181 +194,6 @@ func (b *outbox) again(l *letter, err error) {
 	log.Warn("delivery without a client failed, trying again", zap.Error(err), zap.Duration("in", wait))
 	l.due = time.Now().Add(wait)
 	heap.Push(&b.turns, turn{l, l.due})
-}
-
-func pow(base float64, n int) float64 {
-	p := 1.0
-	for range n {
-		p *= base
-	}
-	return p
-}
-
-// finalError is one that trying again does not mend.
-type finalError struct{ error }
-
-func (e *finalError) Unwrap() error { return e.error }
-
-func final(format string, args ...any) error { return &finalError{fmt.Errorf(format, args...)} }
-
-// errBusy: a client is there, and its upload being delivered for it.
-var errBusy = errors.New("its delivery is under way")
-
-// redeliver tries one upload. gone is true when there is nothing left to do
-// here.
-func (in *Ingest) redeliver(l *letter) (gone bool, err error) {
-	st, err := in.store.Stat(in.work, l.id)
-	switch {
-	case errors.Is(err, resume.ErrNotFound), errors.Is(err, resume.ErrClosed):
-		return true, nil
-	case err != nil:
-		return false, err
-	case st.Phase != resume.Complete:
-		return true, nil
-	}
-	o, err := parseOrigin(st.Origin)
-	if err != nil {
-		return false, &finalError{err}
-	}
-	finished := time.Unix(o.Finished, 0)
-	if !l.forced && time.Since(finished) > in.opts.RedeliverFor {
-		return false, final("it was tried for %v, since %s", in.opts.RedeliverFor, finished.UTC().Format(time.RFC3339))
-	}
-	r, err := o.request()
-	if err != nil {
-		return false, &finalError{err}
-	}
-	deliver := func(r *http.Request, next http.Handler) {
-		err = in.deliverAlone(st, r, next)
-	}
-	err = errNobody
-	if !in.route(o, r, deliver) {
-		// Where handlers come and go, the other engine may not know of it yet.
-		moved := in.opts.Replay == nil || in.opts.Deliveries.hand(l.id, in.outbox)
-		return moved, errNobody
-	}
-	return err == nil, err
-}
-
-var errNobody = errors.New("no handler takes it on its route now")
-
-// route leads r to where uploads from there go; false when that is another
-// engine's.
-func (in *Ingest) route(o origin, r *http.Request, deliver func(*http.Request, http.Handler)) bool {
-	switch {
-	case in.opts.Replay != nil:
-		return in.opts.Replay.To(r, deliver)
-	case !in.onRoute(r):
-		return false
-	}
-	next, ok := in.handler(o.Handler)
-	if ok || in.opts.Publish != nil {
-		deliver(r, next)
-	}
-	return true
-}
-
-// deliverAlone delivers once, with nobody waiting for the answer. An error
-// means that the upload was not delivered.
-func (in *Ingest) deliverAlone(st resume.State, r *http.Request, next http.Handler) error {
-	err := errBusy
-	in.opts.Deliveries.alone(st.ID, func() protocol.Message {
-		var answer protocol.Message
-		answer, err = in.deliverOnce(st, r, next)
-		return answer
-	})
-	return err
-}
-
-func (in *Ingest) deliverOnce(st resume.State, r *http.Request, next http.Handler) (answer protocol.Message, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			answer, err = nil, fmt.Errorf("a hook panicked: %v", p)
-			in.log.Error("a hook panicked over a delivery without a client", zap.String("upload", string(st.ID)), zap.Any("panic", p), zap.Stack("stack"))
-		}
-	}()
-	began := time.Now()
-	if in.opts.Deliveries.kept(st.ID) == nil { // it may have been complete before it was judged
-		if e := in.judgeWhole(r, st); e != nil && e.Resumable {
-			return nil, errors.New(e.Detail)
-		} else if e != nil {
-			return nil, final("it was refused: %s", e.Detail)
-		}
-	}
-	answer, err = in.tryOnce(st, r, next)
-	if err != nil {
-		return nil, err
-	}
-	// What is replayed is less than the client's own request: that it is refused
-	// must not be the end of the upload.
-	if e, ok := answer.(*protocol.Error); ok {
-		in.opts.Deliveries.forget(st.ID)
-		return nil, final("it was refused: %s", e.Detail)
-	}
-	if err := in.store.Settle(in.work, st.ID, protocol.Encode(answer)); err != nil {
-		return nil, err
-	}
-	in.opts.Deliveries.settled(st.ID)
-	in.delivered(in.log.With(zap.String("upload", string(st.ID))), st, answer, time.Since(began))
-	return answer, nil
-}
-
-// busy counts something under way that Shutdown waits for, in.active; false
-// when nothing may begin any more.
-func (in *Ingest) busy() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.draining || in.retired {
-		return false
-	}
-	in.active.Add(1)
-	return true
-}
-
-// Undelivered is an upload that is complete, and that the engine delivers
-// without its client, or has given up.
-type Undelivered struct {
-	ID       resume.ID
-	Attempts int       // since the engine began
-	Problem  string    // what came of the last one; "" before the first
-	Next     time.Time // when it is tried next; zero: now, or never
-	// Dead: it is not tried again by itself, since it was refused, or for longer
-	// than RedeliverFor in vain. Its client may come back for it, and
-	// [Ingest.Redeliver] has it tried again.
-	Dead bool
-}
-
-// Undelivered returns what is on its way without its client, and what was given
-// up, in no order.
-func (in *Ingest) Undelivered() []Undelivered {
-	b := in.outbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	list := make([]Undelivered, 0, len(b.letters))
-	for _, l := range b.letters {
-		list = append(list, Undelivered{ID: l.id, Attempts: l.tries, Problem: l.problem, Next: l.due, Dead: l.dead})
-	}
-	return list
-}
-
-// Redeliver has an upload that [Ingest.Undelivered] lists tried now, also one
-// that was given up. The error is resume.ErrNotFound when it lists no such
-// upload. It does not wait for what comes of it.
-func (in *Ingest) Redeliver(id resume.ID) error {
-	b := in.outbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	l := b.letters[id]
-	if l == nil || b.closed {
-		return fmt.Errorf("upload %s: %w", id, resume.ErrNotFound)
-	}
-	l.forced = true
-	if l.dead || !l.due.IsZero() { // else it is being tried just now
-		l.dead, l.due = false, time.Now()
-		heap.Push(&b.turns, turn{l, l.due})
-		b.next()
-	}
-	return nil
 }
 
 // turn is when a letter is due.

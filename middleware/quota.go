@@ -11,9 +11,9 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// quota bounds what each owner has in the store: bytes, and uploads. It knows the store by looking
-// through it, and in between adds up what it has let in since; before it
-// refuses anybody it looks again, since uploads also leave.
+// quota bounds what each owner has in the store: bytes, and uploads. It knows
+// the store by looking through it, and in between adds up what it has let in
+// since; before it refuses anybody it looks again, since uploads also leave.
 type quota struct {
 	store resume.Store
 	limit int64 // bytes; 0: no bound

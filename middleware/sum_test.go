@@ -119,3 +119,49 @@ func TestAForgottenMessageIsNotInTheSum(t *testing.T) {
 		t.Errorf("%d of the writes of %v bytes came with a sum that is not that of their bytes", s.unlike, s.sizes)
 	}
 }
+
+// A message that fits into a block is one write, wherever in the file it
+// begins: where blocks end at multiples of their size, it would be two.
+func TestAMessageIsOneWrite(t *testing.T) {
+	s := &sumStore{gate: make(chan struct{})}
+	close(s.gate)
+	r := newRig(t, rigOptions{wrap: func(next resume.Store) resume.Store { s.Store = next; return s }})
+	const size, off, warm, n = 64 << 10, 32 << 10, 4, 12
+	data := content(1, off+n*size)
+	p := r.full()
+	p.Send(open(resume.NewID(), int64(len(data))))
+	edge := next[*protocol.Ready](p).Window
+	p.Data(data[:off])
+	s.await(t, off)
+	for sent := off; sent < len(data); sent += size {
+		for edge < int64(sent+size) {
+			a := next[*protocol.Ack](p)
+			edge = max(edge, a.Received+a.Window)
+		}
+		p.Data(data[sent : sent+size])
+		s.await(t, sent+size) // nothing is gathered while the store has nothing to do
+	}
+	whole := 0
+	for _, n := range s.sizes {
+		if n == size {
+			whole++
+		}
+	}
+	if whole < n-warm { // it begins with small blocks
+		t.Errorf("of %d messages of %d bytes, %d were one write: %v", n, size, whole, s.sizes)
+	}
+}
+
+// await waits until so many bytes were written in all.
+func (s *sumStore) await(t *testing.T, bytes int) {
+	t.Helper()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		total := 0
+		for _, n := range s.sizes {
+			total += n
+		}
+		return total >= bytes
+	})
+}

@@ -320,7 +320,7 @@ func (s *session) claim(id resume.ID, o *protocol.Open) (claim resume.Claim, mos
 	}
 	if st := claim.State(); st.Phase == resume.Receiving && s.in.overdue(st.Created) {
 		claim.Close()
-		return nil, most, s.in.remove(id)
+		return nil, most, s.in.deleteOverdue(id)
 	}
 	return claim, most, nil
 }

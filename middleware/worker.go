@@ -179,10 +179,7 @@ const goawayRetry = 500 * time.Millisecond
 // each poke is a goroutine.
 func (s *session) tellIfDue(up *upload) {
 	s.mu.Lock()
-	due := s.beats && s.ackDue(up)
-	if s.beats && !due {
-		s.ackLater()
-	}
+	due := s.ackDue(up)
 	s.mu.Unlock()
 	if due {
 		s.out.poke()
@@ -203,24 +200,28 @@ func (s *session) progress() *protocol.Ack {
 		}
 		return nil
 	}
-	switch {
-	case !s.beats:
-		return nil
-	case !s.ackDue(up):
-		s.ackLater()
+	if !s.ackDue(up) {
 		return nil
 	}
 	return s.ack(up)
 }
 
 // ackDue: acks are cumulative, one for a good part of the window, and one when
-// everything is durable that came in. s.mu is held.
+// everything is durable that came in. What makes none due is told of later all
+// the same. s.mu is held.
 func (s *session) ackDue(up *upload) bool {
+	if !s.beats {
+		return false
+	}
 	durable := min(up.claim.Durable(), up.received)
-	return s.forceAck ||
+	due := s.forceAck ||
 		!s.short && s.flow.Due(s.stored) ||
 		durable-up.ackedDurable >= s.flow.Chunk() ||
 		durable > up.ackedDurable && durable == up.received
+	if !due {
+		s.ackLater()
+	}
+	return due
 }
 
 // lateAck is how long bytes that were taken in may stay untold of.
