@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // claim is a [resume.Claim]. All but its constants is guarded by the upload's
@@ -96,8 +97,8 @@ func (c *claim) detach() {
 			break
 		}
 	}
-	u.base = merge(u.base, c.runs)
-	u.baseDurable = merge(u.baseDurable, c.durable.upTo(c.runs))
+	u.base = rules.Union(u.base, c.runs)
+	u.baseDurable = rules.Union(u.baseDurable, c.durable.upTo(c.runs))
 	c.detached = true
 	if len(u.claims) == 0 {
 		u.hurry()

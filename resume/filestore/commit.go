@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // committer makes an upload durable in the background, while bytes keep coming
@@ -302,7 +303,7 @@ func (u *upload) committed(s *snapshot) {
 	u.baseDurable = s.base
 	for _, m := range s.marks {
 		if m.claim.detached {
-			u.baseDurable = merge(u.baseDurable, m.at.upTo(m.claim.runs))
+			u.baseDurable = rules.Union(u.baseDurable, m.at.upTo(m.claim.runs))
 			continue
 		}
 		m.claim.durable = m.at

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Finish implements [resume.Claim]. It verifies before it syncs, so that the
@@ -80,56 +81,26 @@ func (u *upload) whole(c *claim, length int64) (_ int64, ready bool, err error) 
 	if u.commit.done < u.commit.hold {
 		return 0, false, nil // a Rewind is not on the disk yet
 	}
-	received, known := u.received(), u.info.Length
-	switch {
-	case length < resume.UnknownLength || known >= 0 && length >= 0 && length != known:
-		return 0, false, fmt.Errorf("%w: %d, known is %d", resume.ErrLength, length, known)
-	case length >= 0 && received.End() > length:
-		return 0, false, fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, length, received.End())
-	case length < 0 && known >= 0:
-		length = known
-	case length < 0:
-		length = received.End()
-	}
-	missing := received.Missing(resume.Range{Start: 0, End: length})
-	for _, r := range missing {
-		if !u.coveredByOthers(c, r) {
-			return 0, false, &resume.IncompleteError{Missing: missing}
+	var coming []resume.Range
+	for _, o := range u.claims {
+		if o != c && o.err == nil {
+			coming = append(coming, resume.Range{Start: o.cursor, End: o.rng.End})
 		}
 	}
+	length, missing, err := rules.Whole(u.received(), u.info.Length, length, coming)
 	// A byte under way may lie behind the end.
-	return length, len(missing) == 0 && !u.writing(resume.Everything), nil
-}
-
-// coveredByOthers reports whether live claims other than c may still bring all
-// of r.
-func (u *upload) coveredByOthers(c *claim, r resume.Range) bool {
-	for off := r.Start; off < r.End; {
-		end := off
-		for _, o := range u.claims {
-			if o != c && o.err == nil && o.rng.Start <= off && o.cursor <= off {
-				end = max(end, o.rng.End)
-			}
-		}
-		if end == off {
-			return false
-		}
-		off = end
-	}
-	return true
+	return length, err == nil && len(missing) == 0 && !u.writing(resume.Everything), err
 }
 
 // verify compares the digests of a whole upload. It is not ready while the
 // SHA-256 is behind.
 func (u *upload) verify(length int64, o resume.FinishOptions) (sum []byte, ready bool, err error) {
-	if o.CRC32C != nil {
-		var crc uint32
-		if length > 0 {
-			crc = u.received()[0].CRC32C
-		}
-		if crc != *o.CRC32C {
-			return nil, false, fmt.Errorf("%w: CRC-32C is %08x, expected %08x", resume.ErrDigestMismatch, crc, *o.CRC32C)
-		}
+	var crc uint32
+	if length > 0 && o.CRC32C != nil {
+		crc = u.received()[0].CRC32C
+	}
+	if err := rules.SameCRC32C(crc, o.CRC32C); err != nil {
+		return nil, false, err
 	}
 	if o.SHA256 != nil {
 		u.info.WantSHA256 = true
@@ -144,14 +115,7 @@ func (u *upload) verify(length int64, o resume.FinishOptions) (sum []byte, ready
 	}
 	u.hash.all = false
 	sum = u.hash.resumed().Sum(nil)
-	return sum, true, compareSHA256(sum, o.SHA256)
-}
-
-func compareSHA256(sum, expected []byte) error {
-	if expected != nil && !bytes.Equal(sum, expected) {
-		return fmt.Errorf("%w: SHA-256 is %x, expected %x", resume.ErrDigestMismatch, sum, expected)
-	}
-	return nil
+	return sum, true, rules.SameSHA256(sum, o.SHA256)
 }
 
 // finishAgain answers a Finish of what is complete, or about to be.
@@ -167,11 +131,8 @@ func (u *upload) finishAgain(ctx context.Context, o resume.FinishOptions) error 
 			return err
 		}
 	}
-	if o.Length >= 0 && o.Length != u.info.Length {
-		return fmt.Errorf("%w: %d, known is %d", resume.ErrLength, o.Length, u.info.Length)
-	}
-	if crc, ok := u.state().CRC32C(); o.CRC32C != nil && ok && crc != *o.CRC32C {
-		return fmt.Errorf("%w: CRC-32C is %08x, expected %08x", resume.ErrDigestMismatch, crc, *o.CRC32C)
+	if err := rules.Again(u.state(), o); err != nil {
+		return err
 	}
 	if o.SHA256 == nil {
 		return nil
@@ -186,7 +147,7 @@ func (u *upload) finishAgain(ctx context.Context, o resume.FinishOptions) error 
 	if sum == nil {
 		return nil // delivered, and nobody asked for it while the bytes were here
 	}
-	return compareSHA256(sum, o.SHA256)
+	return rules.SameSHA256(sum, o.SHA256)
 }
 
 // hashContent takes the SHA-256 of a complete upload for which it was not

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Open implements [resume.Store].
@@ -82,7 +83,7 @@ func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error)
 	if !u.exists {
 		return u.openNew(o)
 	}
-	if err := u.admit(o); err != nil {
+	if err := rules.Admit(u.info, u.received, o); err != nil {
 		return nil, err
 	}
 	if err := u.prepareFile(o.Info.Length); err != nil {
@@ -99,8 +100,8 @@ func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error)
 	}
 	if l := o.Info.Length; l >= 0 && u.info.Length < 0 {
 		// What came in while the claims were ended counts too.
-		if end := u.received().End(); end > l {
-			return nil, fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
+		if err := rules.Ends(u.received(), l); err != nil {
+			return nil, err
 		}
 		u.info.Length = l
 	}
@@ -111,38 +112,13 @@ func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error)
 	return u.claim(o)
 }
 
-// admit checks o against the upload as it is.
-func (u *upload) admit(o resume.OpenOptions) error {
-	if u.info.Owner != o.Info.Owner {
-		return resume.ErrNotFound
-	}
-	known, l := u.info.Length, o.Info.Length
-	switch {
-	case l >= 0 && known >= 0 && l != known:
-		return fmt.Errorf("%w: %d, known is %d", resume.ErrLength, l, known)
-	case l >= 0 && known < 0:
-		if end := u.received().End(); end > l {
-			return fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
-		}
-		known = l
-	}
-	return checkRange(o.Range, known)
-}
-
-func checkRange(r resume.Range, length int64) error {
-	if length >= 0 && (r.Start > length || r.End != resume.Unbounded && r.End > length) {
-		return fmt.Errorf("%w: range %v of an upload of %d bytes", resume.ErrLength, r, length)
-	}
-	return nil
-}
-
 // openNew creates the upload. It has no record until the first commit: if the
 // process dies before, only a part file is left, which the janitor finds.
 func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 	if o.MustExist {
 		return nil, resume.ErrNotFound
 	}
-	if err := checkRange(o.Range, o.Info.Length); err != nil {
+	if err := rules.InRange(o.Range, o.Info.Length); err != nil {
 		return nil, err
 	}
 	u.unlock()

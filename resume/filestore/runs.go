@@ -1,40 +1,10 @@
 package filestore
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/wsingest/wsingest/resume"
 )
-
-// merge returns the extents of all lists, which do not overlap, as one set.
-func merge(lists ...[]resume.Extent) resume.Extents {
-	n := 0
-	for _, l := range lists {
-		n += len(l)
-	}
-	if n == 0 {
-		return nil
-	}
-	all := make(resume.Extents, 0, n)
-	for _, l := range lists {
-		all = append(all, l...)
-	}
-	slices.SortFunc(all, func(a, b resume.Extent) int { return cmp.Compare(a.Start, b.Start) })
-	out := all[:0]
-	for _, e := range all {
-		if e.Empty() {
-			continue
-		}
-		if k := len(out) - 1; k >= 0 && out[k].End == e.Start {
-			out[k].CRC32C = resume.CombineCRC32C(out[k].CRC32C, e.CRC32C, e.End-e.Start)
-			out[k].End = e.End
-			continue
-		}
-		out = append(out, e)
-	}
-	return out
-}
 
 // mark is a place in what one claim took in: everything before it can be named
 // again later, with its checksums, however much was added since.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // upload is an upload in memory. It is there while somebody has it open, while
@@ -300,7 +301,7 @@ func (u *upload) received() resume.Extents {
 	for _, c := range u.claims {
 		lists = append(lists, c.runs)
 	}
-	return merge(lists...)
+	return rules.Union(lists...)
 }
 
 func (u *upload) durable() resume.Extents {
@@ -309,7 +310,7 @@ func (u *upload) durable() resume.Extents {
 	for _, c := range u.claims {
 		lists = append(lists, c.durable.upTo(c.runs))
 	}
-	return merge(lists...)
+	return rules.Union(lists...)
 }
 
 // state returns a snapshot.

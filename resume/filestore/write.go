@@ -3,10 +3,10 @@ package filestore
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Write implements [resume.Claim].
@@ -118,14 +118,7 @@ func (c *claim) check(n int, first bool) error {
 	case !first:
 		return nil
 	}
-	limit := c.rng.End
-	if u.info.Length >= 0 {
-		limit = min(limit, u.info.Length)
-	}
-	if int64(n) > limit-c.cursor {
-		return u.wrap(fmt.Errorf("%w: %d bytes at %d reach past %d", resume.ErrLength, n, c.cursor, limit))
-	}
-	return nil
+	return u.wrapNil(rules.Fits(n, c.cursor, c.rng, u.info.Length))
 }
 
 // openRun makes sure that the last run ends at the cursor.

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // claim is a [resume.Claim]. All but its constants is guarded by the upload's
@@ -85,7 +86,7 @@ func (c *claim) end(err error) {
 			break
 		}
 	}
-	u.stored = merge(u.stored, c.fresh)
+	u.stored = rules.Union(u.stored, c.fresh)
 	c.fresh = nil
 	c.ended = time.Now()
 	u.wake()
@@ -169,7 +170,7 @@ func (c *claim) Checkpoint() {
 	}
 	c.checked = c.cursor
 	c.gen++
-	u.stored = merge(u.stored, c.fresh)
+	u.stored = rules.Union(u.stored, c.fresh)
 	c.fresh = nil
 	if u.info.WantSHA256 {
 		c.hash = u.hash.mark()

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // commit makes the parts that have landed durable, and with tail all the rest
@@ -130,7 +131,7 @@ func (u *upload) record(objects []object, edit func(*record)) error {
 			extents = append(extents, b.extent())
 		}
 	}
-	durable := merge(u.durable(), extents)
+	durable := rules.Union(u.durable(), extents)
 	r := u.draft(durable, objects, landed)
 	if edit != nil {
 		edit(r)
@@ -206,9 +207,9 @@ func (u *upload) recorded(r *record, blocks []*block, landed map[int]bool) {
 	for _, b := range blocks {
 		e := []resume.Extent{b.extent()}
 		if c := b.claim; c.err == nil && c.gen == b.gen {
-			c.fresh = merge(c.fresh, e)
+			c.fresh = rules.Union(c.fresh, e)
 		} else {
-			u.stored = merge(u.stored, e)
+			u.stored = rules.Union(u.stored, e)
 		}
 	}
 	gone := map[*block]bool{}

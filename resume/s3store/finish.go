@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Finish implements [resume.Claim].
@@ -63,7 +64,7 @@ func (u *upload) finishable(c *claim, o resume.FinishOptions) (length int64, rea
 	if c.err != nil {
 		return 0, false, c.err
 	}
-	return u.complete(c, o.Length)
+	return u.whole(c, o.Length)
 }
 
 func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err error) {
@@ -74,18 +75,16 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 	case u.phase != resume.Receiving:
 		return true, u.finishAgain(o)
 	}
-	if o.CRC32C != nil {
-		var crc uint32
-		if length > 0 {
-			crc = u.received()[0].CRC32C
-		}
-		if crc != *o.CRC32C {
-			return false, fmt.Errorf("%w: CRC-32C is %08x, expected %08x", resume.ErrDigestMismatch, crc, *o.CRC32C)
-		}
+	var crc uint32
+	if length > 0 {
+		crc = u.received()[0].CRC32C
+	}
+	if err := rules.SameCRC32C(crc, o.CRC32C); err != nil {
+		return false, err
 	}
 	want := u.info.WantSHA256 || o.SHA256 != nil
 	if want && u.hash.off == length {
-		if err := compareSHA256(u.hash.sum(), o.SHA256); err != nil {
+		if err := rules.SameSHA256(u.hash.sum(), o.SHA256); err != nil {
 			return false, err
 		}
 	}
@@ -124,45 +123,17 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 	return true, nil
 }
 
-// complete says how long the upload is and whether every byte of it is
-// received; if not, it is worth waiting for other claims, or there is an error.
-func (u *upload) complete(c *claim, length int64) (_ int64, ready bool, err error) {
-	received, known := u.received(), u.info.Length
-	switch {
-	case length < resume.UnknownLength || known >= 0 && length >= 0 && length != known:
-		return 0, false, fmt.Errorf("%w: %d, known is %d", resume.ErrLength, length, known)
-	case length >= 0 && received.End() > length:
-		return 0, false, fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, length, received.End())
-	case length < 0 && known >= 0:
-		length = known
-	case length < 0:
-		length = received.End()
-	}
-	missing := received.Missing(resume.Range{Start: 0, End: length})
-	for _, r := range missing {
-		if !u.coveredByOthers(c, r) {
-			return 0, false, &resume.IncompleteError{Missing: missing}
+// whole says how long the upload is and whether every byte of it is received;
+// if not, it is worth waiting for other claims, or there is an error.
+func (u *upload) whole(c *claim, length int64) (_ int64, ready bool, err error) {
+	var coming []resume.Range
+	for _, o := range u.claims {
+		if o != c {
+			coming = append(coming, resume.Range{Start: o.cursor, End: o.rng.End})
 		}
 	}
-	return length, len(missing) == 0, nil
-}
-
-// coveredByOthers reports whether live claims other than c may still bring all
-// of r.
-func (u *upload) coveredByOthers(c *claim, r resume.Range) bool {
-	for off := r.Start; off < r.End; {
-		end := off
-		for _, o := range u.claims {
-			if o != c && o.rng.Start <= off && o.cursor <= off {
-				end = max(end, o.rng.End)
-			}
-		}
-		if end == off {
-			return false
-		}
-		off = end
-	}
-	return true
+	length, missing, err := rules.Whole(u.received(), u.info.Length, length, coming)
+	return length, err == nil && len(missing) == 0, err
 }
 
 // seal brings all bytes into one object and returns it; an empty upload has
@@ -286,7 +257,7 @@ func (u *upload) digest(objects []object, length int64, want bool, expected []by
 		u.hash.h, u.hash.off = h, length
 	}
 	sum := u.hash.sum()
-	return sum, compareSHA256(sum, expected)
+	return sum, rules.SameSHA256(sum, expected)
 }
 
 // copyTo reads n bytes from off of an object into w, a piece at a time so that
@@ -306,21 +277,11 @@ func (b *bucket) copyTo(ctx context.Context, w io.Writer, key string, off, n int
 	return nil
 }
 
-func compareSHA256(sum, expected []byte) error {
-	if expected != nil && !bytes.Equal(sum, expected) {
-		return fmt.Errorf("%w: SHA-256 is %x, expected %x", resume.ErrDigestMismatch, sum, expected)
-	}
-	return nil
-}
-
 // finishAgain answers a Finish of what is complete. It has mu, which it may
 // give up meanwhile.
 func (u *upload) finishAgain(o resume.FinishOptions) error {
-	if o.Length >= 0 && o.Length != u.info.Length {
-		return fmt.Errorf("%w: %d, known is %d", resume.ErrLength, o.Length, u.info.Length)
-	}
-	if crc, ok := u.state().CRC32C(); o.CRC32C != nil && ok && crc != *o.CRC32C {
-		return fmt.Errorf("%w: CRC-32C is %08x, expected %08x", resume.ErrDigestMismatch, crc, *o.CRC32C)
+	if err := rules.Again(u.state(), o); err != nil {
+		return err
 	}
 	if o.SHA256 == nil || u.sha256 == nil && u.phase == resume.Delivered {
 		return nil // delivered, and nobody asked for it while the bytes were here
@@ -339,5 +300,5 @@ func (u *upload) finishAgain(o resume.FinishOptions) error {
 		}
 		sum = h.Sum(nil)
 	}
-	return compareSHA256(sum, o.SHA256)
+	return rules.SameSHA256(sum, o.SHA256)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Open implements [resume.Store].
@@ -85,7 +86,7 @@ func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error)
 	if !u.exists {
 		return u.openNew(o)
 	}
-	if err := u.admit(o); err != nil {
+	if err := rules.Admit(u.info, u.received, o); err != nil {
 		return nil, err
 	}
 	if u.phase != resume.Receiving {
@@ -121,8 +122,8 @@ func (u *upload) openable(o resume.OpenOptions) (*claim, error) {
 	u.endClaims(o.Range, resume.ErrSuperseded)
 	if l := o.Info.Length; l >= 0 && u.info.Length < 0 {
 		// What came in meanwhile counts too.
-		if end := u.received().End(); end > l {
-			return nil, fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
+		if err := rules.Ends(u.received(), l); err != nil {
+			return nil, err
 		}
 		u.info.Length = l
 	}
@@ -138,37 +139,12 @@ func (s *Store) isClosed() bool {
 	return s.closed
 }
 
-// admit checks o against the upload as it is.
-func (u *upload) admit(o resume.OpenOptions) error {
-	if u.info.Owner != o.Info.Owner {
-		return resume.ErrNotFound
-	}
-	known, l := u.info.Length, o.Info.Length
-	switch {
-	case l >= 0 && known >= 0 && l != known:
-		return fmt.Errorf("%w: %d, known is %d", resume.ErrLength, l, known)
-	case l >= 0 && known < 0:
-		if end := u.received().End(); end > l {
-			return fmt.Errorf("%w: %d, but %d bytes were received", resume.ErrLength, l, end)
-		}
-		known = l
-	}
-	return checkRange(o.Range, known)
-}
-
-func checkRange(r resume.Range, length int64) error {
-	if length >= 0 && (r.Start > length || r.End != resume.Unbounded && r.End > length) {
-		return fmt.Errorf("%w: range %v of an upload of %d bytes", resume.ErrLength, r, length)
-	}
-	return nil
-}
-
 // openNew creates the upload, unless another node does so first.
 func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 	if o.MustExist {
 		return nil, resume.ErrNotFound
 	}
-	if err := checkRange(o.Range, o.Info.Length); err != nil {
+	if err := rules.InRange(o.Range, o.Info.Length); err != nil {
 		return nil, err
 	}
 	u.info = o.Info

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // upload is an upload in memory. It is there while somebody has it open, while
@@ -288,13 +289,20 @@ func (u *upload) fail(err error) {
 
 func (u *upload) wrap(err error) error { return fmt.Errorf("upload %s: %w", u.id, err) }
 
+func (u *upload) wrapNil(err error) error {
+	if err == nil {
+		return nil
+	}
+	return u.wrap(err)
+}
+
 func (u *upload) durable() resume.Extents {
 	lists := make([][]resume.Extent, 0, 1+len(u.claims))
 	lists = append(lists, u.stored)
 	for _, c := range u.claims {
 		lists = append(lists, c.fresh)
 	}
-	return merge(lists...)
+	return rules.Union(lists...)
 }
 
 func (u *upload) received() resume.Extents {
@@ -302,7 +310,7 @@ func (u *upload) received() resume.Extents {
 	for _, b := range u.blocks {
 		blocks = append(blocks, b.extent())
 	}
-	return merge(u.durable(), blocks)
+	return rules.Union(u.durable(), blocks)
 }
 
 // state returns a snapshot.

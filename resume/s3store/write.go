@@ -1,10 +1,10 @@
 package s3store
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // blockSize is how many bytes are taken from the memory budget at a time.
@@ -107,14 +107,7 @@ func (c *claim) check(n int, first bool) error {
 	case !first:
 		return nil
 	}
-	limit := c.rng.End
-	if u.info.Length >= 0 {
-		limit = min(limit, u.info.Length)
-	}
-	if int64(n) > limit-c.cursor {
-		return u.wrap(fmt.Errorf("%w: %d bytes at %d reach past %d", resume.ErrLength, n, c.cursor, limit))
-	}
-	return nil
+	return u.wrapNil(rules.Fits(n, c.cursor, c.rng, u.info.Length))
 }
 
 // pass moves the cursor over bytes that are held already.
