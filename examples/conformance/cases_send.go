@@ -69,13 +69,19 @@ func (c *conn) dole(chunk int64, windows ...int64) {
 	c.serve()
 }
 
-func windowZero(c *conn) {
+// takesFirst takes the first bytes by hand; false when the case is past that, or
+// the connection over.
+func (c *conn) takesFirst() bool {
 	if c.p.act > 0 {
 		c.serve()
-		return
+		return false
 	}
 	c.byHand, c.interval = true, time.Second
-	if !c.opens() || !c.takes(1) {
+	return c.opens() && c.takes(1)
+}
+
+func windowZero(c *conn) {
+	if !c.takesFirst() {
 		return
 	}
 	c.window = 0
@@ -91,12 +97,7 @@ func windowZero(c *conn) {
 
 // noRoom takes the first bytes, and then finds no room for a while.
 func noRoom(c *conn) {
-	if c.p.act > 0 {
-		c.serve()
-		return
-	}
-	c.byHand, c.interval = true, time.Second
-	if !c.opens() || !c.takes(1) {
+	if !c.takesFirst() {
 		return
 	}
 	// What was granted before stays granted.

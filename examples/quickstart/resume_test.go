@@ -239,18 +239,25 @@ func TestSilenceIsNoticed(t *testing.T) {
 	expectFile(t, filepath.Join(files, "film.bin"), want)
 }
 
-// The same file in two tabs of one browser: the newest goes on, the other says so.
-func TestNewestTabGoesOn(t *testing.T) {
-	t.Parallel()
-	p, v, old := visitAt(t, slow)
-	want := content(16 << 20)
+// taken has a newer tab take over the upload of an older one, under way.
+func taken(t *testing.T) (p *program, v *valve, old, newest *tab, want []byte) {
+	t.Helper()
+	p, v, old = visitAt(t, slow)
+	want = content(16 << 20)
 	path := file(t, "film.bin", want)
 	old.choose(path)
 	old.arrived(0.2)
-	newest := old.another(v.url())
+	newest = old.another(v.url())
 	newest.tap()
 	newest.choose(path)
 	old.await("failed")
+	return p, v, old, newest, want
+}
+
+// The same file in two tabs of one browser: the newest goes on, the other says so.
+func TestNewestTabGoesOn(t *testing.T) {
+	t.Parallel()
+	p, v, old, newest, want := taken(t)
 	if status := old.text(".row .status"); !strings.Contains(status, "Another") {
 		t.Errorf("the older tab says %q", status)
 	}
@@ -278,14 +285,7 @@ func TestNewestTabGoesOn(t *testing.T) {
 // not delete it under that one's hands.
 func TestWhatAnotherTabHasTakenOverIsNotDeleted(t *testing.T) {
 	t.Parallel()
-	p, v, old := visitAt(t, slow)
-	want := content(16 << 20)
-	path := file(t, "film.bin", want)
-	old.choose(path)
-	old.arrived(0.2)
-	newest := old.another(v.url())
-	newest.choose(path)
-	old.await("failed")
+	p, v, old, newest, want := taken(t)
 	newest.arrived(0.4)
 	eval[bool](old, `document.querySelector("ws-upload").uploads[0].abort(), true`)
 	old.until("it is over in the older tab", func() bool {
