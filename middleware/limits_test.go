@@ -188,10 +188,12 @@ func TestAnUploadHasToBeFinishedInItsLifetime(t *testing.T) {
 			t.Parallel() // it is a matter of waiting
 			r := newRig(t, rigOptions{Options: middleware.Options{MaxLifetime: 2 * time.Second, Keepalive: rhythm}})
 			id := resume.NewID()
-			p := r.dial("id=" + string(id))
+			var p *peer
 			if mode == "full" {
 				p = r.full()
 				p.Send(&protocol.Open{ID: string(id)})
+			} else {
+				p = r.dial("id=" + string(id))
 			}
 			if l := next[*protocol.Ready](p).Limits.MaxLifetime; l != 1 && l != 2 {
 				t.Errorf("ready says %d s, expected 2 at most", l)
