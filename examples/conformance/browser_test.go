@@ -19,18 +19,22 @@ import (
 const inPage = `(async () => {
   const { Upload } = await import('/wsingest.js');
   const { report, cases } = await (await fetch(%q, { method: 'POST' })).json();
-  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream, ticket }) => {
-    const blob = await (await fetch(content)).blob();
-    const from = stream ? blob.stream() : new File([blob], name + '.bin');
-    const { outcome, said } = await new Upload(from, { url: upload, ticket }).start().then(
-      () => ({ outcome: 'success', said: 'done' }),
-      (error) => ({ outcome: 'failure', said: error.message + ' ' + (error.response?.body ?? '') }));
-    await fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
-  }));
+  const left = cases.values();
+  const play = async () => {
+    for (const { name, upload, content, verdict, stream, ticket } of left) {
+      const blob = await (await fetch(content)).blob();
+      const from = stream ? blob.stream() : new File([blob], name + '.bin');
+      const { outcome, said } = await new Upload(from, { url: upload, ticket }).start().then(
+        () => ({ outcome: 'success', said: 'done' }),
+        (error) => ({ outcome: 'failure', said: error.message + ' ' + (error.response?.body ?? '') }));
+      await fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, play));
   return await (await fetch(report)).text();
 })()`
 
-// With nothing beside it: all cases at once are much for a browser.
+// With nothing beside it: eight cases at once are much for a browser.
 func TestBrowserClientPasses(t *testing.T) {
 	outside(t)
 	path := ""

@@ -20,13 +20,20 @@ const fewest = 60
 // Uppy's for each.
 const goThrough = `(async () => {
   const { report, cases } = await (await fetch(%q, { method: 'POST' })).json();
-  await Promise.all(cases.map(async ({ name, upload, content, verdict, stream, ticket }) => {
-    const end = (outcome, said) => fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
-    if (stream) return end('skipped', 'Uppy has no streams');
-    const file = new File([await (await fetch(content)).blob()], name + '.bin');
-    const { error, response } = await send(upload, file, { ticket });
-    await (error ? end('failure', error + ' ' + (response?.body?.text ?? '')) : end('success', 'done'));
-  }));
+  const left = cases.values();
+  const play = async () => {
+    for (const { name, upload, content, verdict, stream, ticket } of left) {
+      const end = (outcome, said) => fetch(verdict, { method: 'POST', body: JSON.stringify({ outcome, said }) });
+      if (stream) {
+        await end('skipped', 'Uppy has no streams');
+        continue;
+      }
+      const file = new File([await (await fetch(content)).blob()], name + '.bin');
+      const { error, response } = await send(upload, file, { ticket });
+      await (error ? end('failure', error + ' ' + (response?.body?.text ?? '')) : end('success', 'done'));
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, play));
   return await (await fetch(report)).text();
 })()`
 
@@ -62,11 +69,12 @@ func serveCases(t *testing.T) string {
 	return at
 }
 
+// With nothing beside it, and eight cases at a time: the server looks at the
+// clock, and a page that waits for the processor looks like one that waits.
 func TestPluginPassesTheConformanceCases(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the server is a process of its own, and the same under the race detector")
 	}
-	t.Parallel()
 	s := newServer(t)
 	runs := serveCases(t)
 	b := open(t)
