@@ -244,15 +244,15 @@ func (u *upload) persist(s *snapshot) error {
 	if err != nil {
 		return err
 	}
-	if u.journal == nil {
-		if err := u.openOwnJournal(); err != nil {
+	if u.slots == nil {
+		if err := u.openOwnState(); err != nil {
 			return err
 		}
 	}
 	if err := s.persistData(); err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	if err := u.journal.append(payload); err != nil {
+	if err := u.slots.append(payload); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
 	return nil
@@ -278,14 +278,14 @@ func (s *snapshot) persistData() error {
 	return s.part.Sync()
 }
 
-// openOwnJournal is called by the committer alone, which alone uses it.
-func (u *upload) openOwnJournal() (err error) {
+// openOwnState is called by the committer alone, which alone uses it.
+func (u *upload) openOwnState() (err error) {
 	path := u.store.statePath(u.id)
 	if u.stored {
-		u.journal, _, err = openJournal(u.store.fs, path, os.O_RDWR)
+		u.slots, _, err = openState(u.store.fs, path, os.O_RDWR)
 		return err
 	}
-	if u.journal, err = createJournal(u.store.fs, path); err != nil {
+	if u.slots, err = createState(u.store.fs, path); err != nil {
 		return err
 	}
 	if err := u.store.names.do(); err != nil {

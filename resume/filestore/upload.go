@@ -56,7 +56,7 @@ type upload struct {
 
 	part    vfs.File // nil while nobody needs it
 	promise int64    // bytes of the disk that are spoken for, and not written yet
-	journal *journal // nil until the first commit
+	slots   *stateFile // nil until the first commit
 	commit  committer
 	hash    follower
 }
@@ -150,7 +150,7 @@ func (u *upload) load(doubtful bool) error {
 	if doubtful {
 		flag = os.O_RDWR
 	}
-	j, payload, err := openJournal(u.store.fs, u.store.statePath(u.id), flag)
+	j, payload, err := openState(u.store.fs, u.store.statePath(u.id), flag)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -222,7 +222,7 @@ func (u *upload) release() {
 	delete(s.uploads, u.id)
 	drained := s.closed && len(s.uploads) == 0
 	s.mu.Unlock()
-	u.journal.close()
+	u.slots.close()
 	s.space.take(u.promise, u.promise)
 	if u.part != nil {
 		u.part.Close()

@@ -9,21 +9,21 @@ import (
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
 )
 
-// journal is an open state file.
-type journal struct {
+// stateFile is an open state file.
+type stateFile struct {
 	file vfs.File
 	seq  uint64 // of the newest whole slot, 0 when there is none
 	buf  []byte // of the newest slot as it was read, or scratch
 }
 
-// openJournal opens a state file and reads its newest record. A file without a
+// openState opens a state file and reads its newest record. A file without a
 // record, because the very first was cut off by a crash, has a nil payload.
-func openJournal(fsys vfs.FS, path string, flag int) (j *journal, payload []byte, err error) {
+func openState(fsys vfs.FS, path string, flag int) (j *stateFile, payload []byte, err error) {
 	f, err := fsys.Open(path, flag)
 	if err != nil {
 		return nil, nil, err
 	}
-	j = &journal{file: f}
+	j = &stateFile{file: f}
 	if payload, err = j.recover(); err != nil {
 		f.Close()
 		return nil, nil, err
@@ -32,7 +32,7 @@ func openJournal(fsys vfs.FS, path string, flag int) (j *journal, payload []byte
 }
 
 // recover finds the newest whole slot.
-func (j *journal) recover() (newest []byte, err error) {
+func (j *stateFile) recover() (newest []byte, err error) {
 	var empty, damaged int
 	for i := range slot.Count {
 		b, err := j.readSlot(int64(i) * slot.Size)
@@ -62,7 +62,7 @@ func (j *journal) recover() (newest []byte, err error) {
 
 // readSlot reads a slot as far as its header says. Most fit into the first
 // page.
-func (j *journal) readSlot(off int64) ([]byte, error) {
+func (j *stateFile) readSlot(off int64) ([]byte, error) {
 	b := make([]byte, 4096)
 	n, err := j.file.ReadAt(b, off)
 	if err != nil && err != io.EOF {
@@ -82,9 +82,9 @@ func (j *journal) readSlot(off int64) ([]byte, error) {
 	return rest[:n+k], nil
 }
 
-// append writes the next record, durably. After an error the journal is of no
+// append writes the next record, durably. After an error the file is of no
 // more use.
-func (j *journal) append(payload []byte) (err error) {
+func (j *stateFile) append(payload []byte) (err error) {
 	if j.buf, err = slot.Append(j.buf[:0], j.seq+1, payload); err != nil {
 		return err
 	}
@@ -99,14 +99,14 @@ func (j *journal) append(payload []byte) (err error) {
 // memory of a kernel whose disk has not seen it: a process that was killed
 // before its fdatasync, or one that failed. The slot is written anew, since
 // after a failed fdatasync the kernel takes its pages for clean.
-func (j *journal) affirm() error {
+func (j *stateFile) affirm() error {
 	if j.seq == 0 {
 		return nil
 	}
 	return j.write(j.seq)
 }
 
-func (j *journal) write(seq uint64) error {
+func (j *stateFile) write(seq uint64) error {
 	if _, err := j.file.WriteAt(j.buf, slot.Offset(seq)); err != nil {
 		return &unwritten{err}
 	}
@@ -120,17 +120,17 @@ type unwritten struct{ error }
 
 func (e *unwritten) Unwrap() error { return e.error }
 
-func (j *journal) close() {
+func (j *stateFile) close() {
 	if j != nil {
 		j.file.Close()
 	}
 }
 
-// createJournal opens the state file of an upload that has no record yet. The
+// createState opens the state file of an upload that has no record yet. The
 // first page of the second slot is taken from the disk now, as the first record
 // does it for the first: an upload that has its place goes on to its end on a
 // disk that others have filled.
-func createJournal(fsys vfs.FS, path string) (*journal, error) {
+func createState(fsys vfs.FS, path string) (*stateFile, error) {
 	f, err := fsys.Open(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, &unwritten{err}
@@ -139,5 +139,5 @@ func createJournal(fsys vfs.FS, path string) (*journal, error) {
 		f.Close()
 		return nil, &unwritten{err}
 	}
-	return &journal{file: f}, nil
+	return &stateFile{file: f}, nil
 }
