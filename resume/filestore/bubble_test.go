@@ -12,7 +12,8 @@ import (
 )
 
 // bench is a store on a strict file system, for a test inside a bubble of
-// synctest, where waiting takes no time.
+// synctest, where waiting takes no time. Every upload of it has files of its
+// own, unless a test says otherwise.
 type bench struct {
 	*testing.T
 	fs    *strictfs.FS
@@ -39,7 +40,7 @@ func (b *bench) open(o Options) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.store = s
+	b.store = s.Filed()
 }
 
 func (b *bench) claim(id resume.ID, length int64) resume.Claim {

@@ -38,6 +38,9 @@ type committer struct {
 type snapshot struct {
 	number uint64
 	part   vfs.File // to be synced, or nil
+	small  bool     // it goes to the journal
+	buffer *buffer  // and its bytes are here, or nil
+	out    bool     // or it leaves that
 	size   int64    // the part file is cut to this, or -1
 	base   resume.Extents
 	marks  []claimMark
@@ -132,7 +135,7 @@ func (u *upload) commitLoop() {
 			u.unlock()
 			return
 		}
-		d := u.commitDue()
+		d, small := u.commitDue(), u.small
 		u.unlock()
 		if d > 0 {
 			timer.Reset(d)
@@ -140,6 +143,10 @@ func (u *upload) commitLoop() {
 			case <-timer.C:
 			case <-u.commit.kick:
 			}
+			continue
+		}
+		if small { // the journal takes as many at a time as there are
+			u.commitOnce()
 			continue
 		}
 		u.store.commits <- struct{}{}
@@ -204,9 +211,11 @@ func (u *upload) commitAgain(s *snapshot) {
 func (u *upload) snapshot() *snapshot {
 	k := &u.commit
 	k.taken++
-	s := &snapshot{number: k.taken, size: -1, base: u.base, next: u.next, at: now()}
-	if k.data {
-		s.part = u.part
+	s := &snapshot{number: k.taken, size: -1, base: u.base, next: u.next, at: now(), small: u.small, out: u.leaving}
+	if s.small {
+		s.buffer, _ = u.part.(*buffer)
+	} else if k.data {
+		s.part, _ = u.part.(vfs.File)
 	}
 	if u.now.phase == resume.Receiving && u.next.phase != resume.Receiving {
 		s.size = u.info.Length
@@ -241,8 +250,13 @@ func (u *upload) record(at time.Time) record {
 // where there is a record, there are files.
 func (u *upload) persist(s *snapshot) error {
 	payload, err := s.record.encode()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case s.out:
+		return u.moveOut(s, payload)
+	case s.small:
+		return u.keep(s, payload)
 	}
 	if u.slots == nil {
 		if err := u.openOwnState(); err != nil {
@@ -298,6 +312,9 @@ func (u *upload) openOwnState() (err error) {
 // committed tells of a snapshot that is durable now.
 func (u *upload) committed(s *snapshot) {
 	u.commit.done = s.number
+	if s.out {
+		u.out()
+	}
 	u.updated = fromSeconds(s.record.Updated)
 	before := u.durable().Size()
 	u.baseDurable = s.base

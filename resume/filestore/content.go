@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
@@ -16,13 +19,19 @@ import (
 
 // content is a [resume.FileContent].
 type content struct {
-	vfs.File
+	readCloser
 	store *Store
 	id    resume.ID
 	size  int64
 
 	mu   sync.Mutex
-	path string
+	path string // "" while it is in no file
+}
+
+// readCloser is a file, or the bytes of a small upload.
+type readCloser interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // Content implements [resume.Store]. The result is a [resume.FileContent].
@@ -33,17 +42,15 @@ func (s *Store) Content(ctx context.Context, id resume.ID) (resume.Content, erro
 	}
 	defer u.release()
 	u.mu.Lock()
-	err = u.needComplete()
-	moved, length := u.now.moved, u.info.Length
-	u.unlock()
+	defer u.unlock()
+	if err = u.needComplete(); err != nil {
+		return nil, u.wrap(err)
+	}
+	f, path, err := u.openContent()
 	if err != nil {
 		return nil, u.wrap(err)
 	}
-	f, path, err := s.openContent(id, moved, length)
-	if err != nil {
-		return nil, u.wrap(err)
-	}
-	return &content{File: f, store: s, id: id, size: length, path: path}, nil
+	return &content{readCloser: f, store: s, id: id, size: u.info.Length, path: path}, nil
 }
 
 // needComplete checks that the upload's bytes are whole and here.
@@ -55,6 +62,22 @@ func (u *upload) needComplete() error {
 		return resume.ErrNotComplete
 	}
 	return nil
+}
+
+// openContent opens the bytes of a complete upload. path is "" when they are in
+// no file.
+func (u *upload) openContent() (c readCloser, path string, err error) {
+	small, moved, length := u.small, u.now.moved, u.info.Length
+	b, _ := u.part.(*buffer)
+	err = u.unlocked(func() error {
+		if small {
+			c, err = u.store.openSmall(u.id, b, length)
+			return err
+		}
+		c, path, err = u.store.openContent(u.id, moved, length)
+		return err
+	})
+	return c, path, err
 }
 
 // openContent opens the bytes of a complete upload where they are: in the part
@@ -83,10 +106,17 @@ func (s *Store) openContent(id resume.ID, moved string, length int64) (vfs.File,
 // Size implements [resume.Content].
 func (c *content) Size() int64 { return c.size }
 
-// Path implements [resume.FileContent].
+// Path implements [resume.FileContent]. A small upload gets a file now. If that
+// cannot be made, it is not there for who opens it either.
 func (c *content) Path() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.path == "" {
+		c.path = c.store.partPath(c.id)
+		if err := c.store.toFiles(context.Background(), c.id); err != nil {
+			c.store.log.Error("a small upload cannot get a file", zap.Error(err))
+		}
+	}
 	return c.path
 }
 
@@ -119,6 +149,9 @@ func (u *upload) move(ctx context.Context, from, to string) error {
 	defer u.endTurn()
 	u.mu.Lock()
 	err := u.needComplete()
+	if err == nil {
+		err = u.toFiles(ctx)
+	}
 	if err == nil && u.next.moved != to {
 		u.next.moved = to
 		err = u.recordNow(ctx)

@@ -49,7 +49,10 @@ const (
 // takeLock makes the directory this store's own. The lock file says who has
 // it, and whether the last holder closed it in order.
 func (s *Store) takeLock() error {
-	path := filepath.Join(s.dir, lockName)
+	path, inJournal, err := s.lockPath()
+	if err != nil {
+		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	}
 	f, err := s.fs.Lock(path)
 	if errors.Is(err, vfs.ErrLocked) {
 		return fmt.Errorf("filestore: %w: %s belongs to %s; stop it, or give each process a directory of its own",
@@ -60,21 +63,46 @@ func (s *Store) takeLock() error {
 	}
 	s.lock = f
 	was := readSmall(f)
-	s.suspicious = was != "" && was != clean
-	if err := s.writeLock(fmt.Sprintf("process %d", os.Getpid())); err != nil {
-		f.Close()
-		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	s.suspicious = was != "" && was != clean || was == "" && s.there(filepath.Join(s.dir, journalName))
+	if err = writeLock(f, holding()); err != nil {
+		err = fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	} else if inJournal {
+		err = s.openJournal()
 	}
-	return nil
+	if err != nil {
+		f.Close()
+	}
+	return err
 }
+
+// lockPath is what the process that uses the directory has locked: with a
+// journal, a file beside that, since .lock is a directory then (beginJournal).
+func (s *Store) lockPath() (path string, inJournal bool, err error) {
+	path = filepath.Join(s.dir, lockName)
+	info, err := s.fs.Stat(path)
+	if err != nil || !info.IsDir() {
+		return path, false, nil
+	}
+	dir := filepath.Join(s.dir, journalName)
+	if err := s.fs.Mkdir(dir); err == nil { // its name was lost in a crash, and nothing was in it
+		if err := s.fs.SyncDir(s.dir); err != nil {
+			return "", false, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return "", false, err
+	}
+	return filepath.Join(dir, lockName), true, nil
+}
+
+func holding() string { return fmt.Sprintf("process %d", os.Getpid()) }
 
 // writeLock is never synced: after a loss of power there is no kernel left
 // whose memory could hold more than the disk.
-func (s *Store) writeLock(text string) error {
-	if err := s.lock.Truncate(0); err != nil {
+func writeLock(lock vfs.File, text string) error {
+	if err := lock.Truncate(0); err != nil {
 		return err
 	}
-	_, err := s.lock.WriteAt([]byte(text), 0)
+	_, err := lock.WriteAt([]byte(text), 0)
 	return err
 }
 

@@ -153,14 +153,13 @@ func (u *upload) finishAgain(ctx context.Context, o resume.FinishOptions) error 
 // hashContent takes the SHA-256 of a complete upload for which it was not
 // wanted before.
 func (u *upload) hashContent() ([]byte, error) {
-	moved := u.now.moved
 	length := u.info.Length
-	u.unlock()
-	defer u.mu.Lock()
-	f, _, err := u.store.openContent(u.id, moved, length)
+	f, _, err := u.openContent()
 	if err != nil {
 		return nil, err
 	}
+	u.unlock()
+	defer u.mu.Lock()
 	defer f.Close()
 	h := sha256.New()
 	_, err = io.Copy(h, io.NewSectionReader(f, 0, length))

@@ -24,6 +24,7 @@ type janitor struct {
 	stopped bool
 	scans   sync.WaitGroup
 	cancel  context.CancelFunc
+	telling sync.Mutex // OnExpire is told of one upload at a time
 }
 
 func (s *Store) startJanitor() {
@@ -72,6 +73,40 @@ func (s *Store) scan(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		s.log.Error("cannot look for expired uploads", zap.String("dir", s.dir), zap.Error(err))
 	}
+	s.scanJournal(ctx)
+}
+
+// scanJournal does the same in the journal, many at a time: they share their
+// trips to the disk.
+func (s *Store) scanJournal(ctx context.Context) {
+	j := s.journal.Load()
+	if j == nil {
+		return
+	}
+	var removals sync.WaitGroup
+	defer removals.Wait()
+	atOnce := make(chan struct{}, commitsAtOnce)
+	j.each(s.overdue, func(id resume.ID) bool {
+		atOnce <- struct{}{}
+		removals.Go(func() {
+			defer func() { <-atOnce }()
+			s.expireOne(ctx, id)
+		})
+		return ctx.Err() == nil
+	})
+}
+
+// overdue reports whether an upload in the journal has expired, unless somebody
+// has it open.
+func (s *Store) overdue(p place) bool {
+	d := Never
+	switch p.phase {
+	case resume.Receiving[0]:
+		d = s.opts.ExpireUnfinished
+	case resume.Delivered[0]:
+		d = s.opts.ExpireDelivered
+	}
+	return d >= 0 && now().Sub(fromSeconds(p.updated)) >= d
 }
 
 // expire removes an upload if its time has come. Most are ruled out by the age
@@ -84,6 +119,10 @@ func (s *Store) expire(ctx context.Context, id resume.ID) {
 	if !s.older(s.statePath(id), limit) {
 		return
 	}
+	s.expireOne(ctx, id)
+}
+
+func (s *Store) expireOne(ctx context.Context, id resume.ID) {
 	u, err := s.acquire(ctx, id)
 	if err != nil {
 		s.expireDamaged(ctx, id, err)
@@ -108,6 +147,8 @@ func (s *Store) expire(ctx context.Context, id resume.ID) {
 	case err == nil:
 		u.log.Info("upload expired", zap.String("phase", string(st.Phase)), zap.Time("updated", st.Updated))
 		if s.opts.OnExpire != nil {
+			s.janitor.telling.Lock()
+			defer s.janitor.telling.Unlock()
 			s.opts.OnExpire(st)
 		}
 	case !errors.Is(err, errKept) && !errors.Is(err, resume.ErrNotFound) && ctx.Err() == nil:

@@ -86,6 +86,11 @@ func (u *upload) open(ctx context.Context, o resume.OpenOptions) (*claim, error)
 	if err := rules.Admit(u.info, u.received, o); err != nil {
 		return nil, err
 	}
+	if u.small && (u.leaving || u.part == nil && u.now.phase == resume.Receiving && u.store.crowded(u.info.Length)) {
+		if err := u.toFiles(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := u.prepareFile(o.Info.Length); err != nil {
 		return nil, err
 	}
@@ -128,6 +133,7 @@ func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 		return nil, err
 	}
 	u.part, u.promise = part, promise
+	_, u.small = part.(*buffer)
 	u.exists = true
 	u.info = o.Info
 	u.info.Metadata = maps.Clone(o.Info.Metadata)
@@ -144,7 +150,14 @@ func (u *upload) openNew(o resume.OpenOptions) (*claim, error) {
 	return c, nil
 }
 
-func (u *upload) createPart(length int64) (part vfs.File, promise int64, err error) {
+func (u *upload) createPart(length int64) (part part, promise int64, err error) {
+	if u.store.isSmall(length) {
+		part = u.store.newBuffer(length)
+		if promise, err = u.store.space.reserve(part, length, 0); err != nil {
+			part.Close()
+		}
+		return part, promise, err
+	}
 	path := u.store.partPath(u.id)
 	part, err = u.store.fs.Open(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
@@ -164,11 +177,11 @@ func (u *upload) prepareFile(length int64) error {
 	if u.now.phase != resume.Receiving {
 		return nil
 	}
-	part, known, need, held := u.part, u.info.Length, u.base.End(), u.received().Size()
+	part, known, need, held, small := u.part, u.info.Length, u.base.End(), u.received().Size(), u.small
 	u.unlock()
 	defer u.mu.Lock()
 	if part == nil {
-		opened, err := u.store.openPart(u.id, need)
+		opened, err := u.store.openBytes(u.id, known, need, small)
 		if err != nil {
 			return err
 		}
@@ -189,6 +202,13 @@ func (u *upload) prepareFile(length int64) error {
 	u.commit.data = true
 	u.unlock()
 	return nil
+}
+
+func (s *Store) openBytes(id resume.ID, length, need int64, small bool) (part, error) {
+	if small {
+		return s.openBuffer(id, length, need)
+	}
+	return s.openPart(id, need)
 }
 
 // openPart opens the bytes of an upload, of which need must be there.

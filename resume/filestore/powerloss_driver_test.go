@@ -101,6 +101,13 @@ func (d *driver) start() (err error) {
 	d.store, err = open(d.fs, crashDir, o)
 	if err == nil {
 		d.store.block = 1000 // so that small files are hashed in several
+		d.store.small = []int64{-1, 3000, smallUpload}[d.rng.IntN(3)]
+		if d.store.small > 0 {
+			d.store.useJournal()
+		}
+		if j := d.store.journal.Load(); j != nil { // segments so small that much is carried over
+			j.size = []int64{4 << 10, 20 << 10, 100 << 10}[d.rng.IntN(3)]
+		}
 	}
 	return err
 }

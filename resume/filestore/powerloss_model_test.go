@@ -102,7 +102,7 @@ func (f *fate) check(s *Store, fs *strictfs.FS, id resume.ID) error {
 	}
 	switch st.Phase {
 	case resume.Receiving:
-		return f.checkFile(st, fs, id)
+		return f.checkFile(s, st, fs)
 	case resume.Complete:
 		return f.checkContent(s, st)
 	}
@@ -134,8 +134,18 @@ func (f *fate) checkBytes(st resume.State) error {
 }
 
 // checkFile holds the bytes on the disk against what was sent.
-func (f *fate) checkFile(st resume.State, fs *strictfs.FS, id resume.ID) error {
-	b, err := fs.ReadFile(crashDir + "/" + string(id) + partSuffix)
+func (f *fate) checkFile(s *Store, st resume.State, fs *strictfs.FS) error {
+	u, err := s.acquire(context.Background(), st.ID)
+	if err != nil {
+		return err
+	}
+	defer u.release()
+	var b []byte
+	if u.small {
+		b, err = s.journal.Load().content(st.ID)
+	} else {
+		b, err = fs.ReadFile(s.partPath(st.ID))
+	}
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,8 @@ func TestPowerLossIsNoticedWithoutASync(t *testing.T) {
 	for name, lie := range map[string]func(op, path string) bool{
 		"data":            func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, partSuffix) },
 		"record":          func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, stateSuffix) },
+		"journal":         func(op, path string) bool { return op == "sync" && filepath.Dir(path) == crashDir+"/"+journalName },
+		"journal's names": func(op, path string) bool { return op == "syncdir" && path == crashDir+"/"+journalName },
 		"names":           func(op, path string) bool { return op == "syncdir" && path == crashDir },
 		"published names": func(op, path string) bool { return op == "syncdir" && path == publishDir },
 		"published content": func(op, path string) bool {

@@ -75,6 +75,9 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 	if err := u.needComplete(); err != nil {
 		return "", err
 	}
+	if err := u.toFiles(ctx); err != nil {
+		return "", err
+	}
 	// What a call before the crash began, if there was one.
 	if p != nil {
 		there, err := u.isPublished(*p)

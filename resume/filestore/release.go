@@ -24,44 +24,46 @@ func (s *Store) Settle(ctx context.Context, id resume.ID, result []byte) error {
 	if err := u.takeTurn(ctx); err != nil {
 		return u.wrap(err)
 	}
-	if err := u.settle(ctx, result); err != nil {
+	small, err := u.settle(ctx, result)
+	if err != nil || small { // its bytes are in the journal, which goes on without them
 		u.endTurn()
-		return u.wrap(err)
+		return u.wrapNil(err)
 	}
 	u.removeBehind()
 	return nil
 }
 
-// settle records the result. The turn is held.
-func (u *upload) settle(ctx context.Context, result []byte) error {
+// settle records the result, and says whether the upload has no files. The turn
+// is held.
+func (u *upload) settle(ctx context.Context, result []byte) (small bool, err error) {
 	u.mu.Lock()
 	defer u.unlock()
 	switch {
 	case u.dead != nil:
-		return u.dead
+		return false, u.dead
 	case !u.exists:
-		return resume.ErrNotFound
+		return false, resume.ErrNotFound
 	case u.now.phase == resume.Receiving:
-		return resume.ErrNotComplete
+		return false, resume.ErrNotComplete
 	case u.next.phase == resume.Delivered: // by a call that did not wait to the end
 		for u.now.phase != resume.Delivered {
 			if u.dead != nil {
-				return u.dead
+				return false, u.dead
 			}
 			if err := u.wait(ctx); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return nil
+		return u.small, nil
 	}
 	u.next.phase = resume.Delivered
 	u.next.result = append([]byte{}, result...)
 	u.next.moved, u.next.origin = "", nil // of no more use; the largest record needs the room
 	if err := u.recordNow(ctx); err != nil {
-		return err
+		return false, err
 	}
 	u.log.Debug("upload delivered", zap.Int("result", len(result)))
-	return nil
+	return u.small, nil
 }
 
 // maxRemovals bounds how many settled uploads are being removed behind their
@@ -149,11 +151,18 @@ func (u *upload) delete(ctx context.Context, should func() bool) error {
 			return err
 		}
 	}
-	temp := u.tempPath()
+	temp, small, leaving := u.tempPath(), u.small, u.leaving
 	u.unlock()
-	err := u.store.removeFiles(u, temp)
-	u.mu.Lock()
-	return err
+	defer u.mu.Lock()
+	if !small || leaving { // it may have files already
+		if err := u.store.removeFiles(u, temp); err != nil {
+			return err
+		}
+	}
+	if small {
+		return u.store.journal.Load().drop(u.id)
+	}
+	return u.finishMove() // of one that could not be loaded
 }
 
 var errKept = errors.New("it is in use again")

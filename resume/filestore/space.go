@@ -31,7 +31,7 @@ func (s *space) init(fsys vfs.FS, dir string, keep int64) {
 // reserve sets aside what a file needs that is to have length bytes, and has
 // held of them. What it returns is promised: to be taken off as bytes come, and
 // in the end.
-func (s *space) reserve(part vfs.File, length, held int64) (promise int64, err error) {
+func (s *space) reserve(part part, length, held int64) (promise int64, err error) {
 	need := length - held
 	if length <= 0 || need <= 0 {
 		return 0, nil

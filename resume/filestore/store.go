@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -52,6 +53,12 @@ type Store struct {
 	space    space
 	janitor  janitor
 
+	journal   atomic.Pointer[journal] // nil until there is one
+	begin     sync.Mutex              // held to begin it
+	noJournal bool                    // it cannot be; guarded by begin
+	small     int64                   // length up to which uploads live in it; smallUpload but in tests
+	buffered  atomic.Int64            // bytes of small uploads in memory
+
 	mu      sync.Mutex // a leaf: nothing else is locked while it is held
 	uploads map[resume.ID]*upload
 	suspect map[resume.ID]bool // whose last sync failed in this process
@@ -91,6 +98,7 @@ func open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		commits:  make(chan struct{}, commitsAtOnce),
 		hashing:  make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		block:    hashBlock,
+		small:    smallUpload,
 		uploads:  make(map[resume.ID]*upload),
 		suspect:  make(map[resume.ID]bool),
 		drained:  make(chan struct{}),
@@ -155,6 +163,9 @@ func (s *Store) All(ctx context.Context) iter.Seq2[resume.State, error] {
 				return
 			}
 		}
+		if j := s.journal.Load(); j != nil && !j.each(func(place) bool { return true }, each) {
+			return
+		}
 		err := s.fs.List(s.dir, func(name string) bool {
 			id, ok := idOf(name, stateSuffix)
 			return !ok || each(id)
@@ -206,9 +217,12 @@ func (s *Store) Close() error {
 			errs = append(errs, u.wrap(u.dead))
 		}
 	}
+	if j := s.journal.Load(); j != nil {
+		errs = append(errs, j.close())
+	}
 	if !s.suspicious && len(s.suspect) == 0 {
 		// Only a hint, and without it the next start is merely slower.
-		_ = s.writeLock(clean)
+		_ = writeLock(s.lock, clean)
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

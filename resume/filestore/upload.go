@@ -54,11 +54,15 @@ type upload struct {
 	due               []*claim // whose notify is to be called
 	finisher          *claim   // who finished it
 
-	part    vfs.File // nil while nobody needs it
-	promise int64    // bytes of the disk that are spoken for, and not written yet
+	part    part       // nil while nobody needs it
+	promise int64      // bytes of the disk that are spoken for, and not written yet
 	slots   *stateFile // nil until the first commit
 	commit  committer
 	hash    follower
+
+	small   bool     // it has no files: its bytes are a buffer, and in the journal with its records
+	leaving bool     // and is to get some with the next commit
+	movedTo vfs.File // its part file meanwhile; the committer's own
 }
 
 // outcome is what changes at a few steps of an upload's life only, each of
@@ -135,49 +139,74 @@ func (s *Store) lookUp(id resume.ID) (*upload, error) {
 	}
 	u.commit.kick = make(chan struct{}, 1)
 	s.uploads[id] = u
-	doubtful := s.suspicious || s.suspect[id]
+	failed := s.suspect[id]
 	s.mu.Unlock()
 
-	u.loadErr = u.load(doubtful)
+	u.loadErr = u.load(s.suspicious, failed)
 	close(u.ready)
 	return u, nil
 }
 
-// load reads the state file. What the disk may not have seen yet is made
+// load reads the state file, or what the journal has. What the disk may not
+// have seen yet, since a process was killed or a sync has failed, is made
 // durable before anybody is told of it.
-func (u *upload) load(doubtful bool) error {
+func (u *upload) load(suspicious, failed bool) error {
+	there, err := u.loadFile(suspicious || failed)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return u.finishMove()
+	}
+	return u.loadSmall(failed)
+}
+
+// loadFile reads the state file, if there is one with a record.
+func (u *upload) loadFile(doubtful bool) (there bool, err error) {
 	flag := os.O_RDONLY
 	if doubtful {
 		flag = os.O_RDWR
 	}
 	j, payload, err := openState(u.store.fs, u.store.statePath(u.id), flag)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer j.close()
 	if payload == nil {
-		return nil
+		return false, nil
 	}
 	r, extents, err := decodeRecord(payload)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.ID != u.id {
 		// A file system that takes upper and lower case for the same.
-		return fmt.Errorf("%w: its file name is taken by upload %s", errOther, r.ID)
+		return false, fmt.Errorf("%w: its file name is taken by upload %s", errOther, r.ID)
 	}
 	if doubtful {
 		if err := j.affirm(); err != nil {
-			return err
+			return false, err
 		}
-		u.store.mu.Lock()
-		delete(u.store.suspect, u.id)
-		u.store.mu.Unlock()
+		u.trusted()
 	}
-	u.exists, u.stored = true, true
+	u.took(r, extents)
+	u.stored = true
+	return true, nil
+}
+
+// trusted says that what is read of the upload is durable.
+func (u *upload) trusted() {
+	u.store.mu.Lock()
+	delete(u.store.suspect, u.id)
+	u.store.mu.Unlock()
+}
+
+// took takes up a record.
+func (u *upload) took(r *record, extents resume.Extents) {
+	u.exists = true
 	u.info = r.info()
 	u.epoch = r.Epoch
 	u.created, u.updated = fromSeconds(r.Created), fromSeconds(r.Updated)
@@ -185,7 +214,6 @@ func (u *upload) load(doubtful bool) error {
 	u.next = u.now
 	u.base, u.baseDurable = extents, extents
 	u.hash.load(r.Hash)
-	return nil
 }
 
 // errOther is a fault of the directory, not an answer about the upload: with
@@ -226,6 +254,9 @@ func (u *upload) release() {
 	s.space.take(u.promise, u.promise)
 	if u.part != nil {
 		u.part.Close()
+	}
+	if u.movedTo != nil {
+		u.movedTo.Close()
 	}
 	close(u.gone)
 	if drained {

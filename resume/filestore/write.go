@@ -3,9 +3,9 @@ package filestore
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/wsingest/wsingest/resume"
-	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
 	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
@@ -55,7 +55,7 @@ type stretch struct {
 	passed int // bytes that are held already
 	off    int64
 	size   int // bytes that go to the file behind them
-	file   vfs.File
+	file   io.WriterAt
 	crc    uint32 // of the run so far
 	// growing: no space was set aside, since the length is not known
 	growing bool

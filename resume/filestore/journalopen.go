@@ -1,0 +1,106 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// journalName is the directory that the segments are in, and the lock of a
+// directory that has a journal.
+const journalName = "journal"
+
+// useJournal returns the journal, which it begins with the first small upload.
+// nil: there can be none here, and uploads live in files of their own.
+func (s *Store) useJournal() *journal {
+	if j := s.journal.Load(); j != nil {
+		return j
+	}
+	s.begin.Lock()
+	defer s.begin.Unlock()
+	if j := s.journal.Load(); j != nil || s.noJournal {
+		return j
+	}
+	err := s.beginJournal()
+	if err != nil {
+		s.noJournal = true
+		s.log.Warn("no journal can be kept here: small uploads are files, and slower", zap.Error(err))
+	}
+	return s.journal.Load()
+}
+
+// beginJournal makes the directory one that an older version of this program
+// cannot open: it would not see what is in the journal. What it locks becomes a
+// directory, and what is locked moves next to the journal.
+func (s *Store) beginJournal() error {
+	dir, old := filepath.Join(s.dir, journalName), filepath.Join(s.dir, lockName)
+	if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	lock, err := s.fs.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return err
+	}
+	if err := writeLock(lock, holding()); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	// From here to the next line but one a process that is started finds nothing
+	// locked. It could not be told apart from one that was there before.
+	if err := s.fs.Remove(old); err != nil { // on Windows, where somebody has it open: this process
+		return errors.Join(err, lock.Close())
+	}
+	if err := s.fs.Mkdir(old); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	s.lock.Close()
+	s.lock = lock
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return err
+	}
+	return s.openJournal()
+}
+
+// openJournal reads what is in the journal. What may be in the memory of the
+// kernel only is made durable, names included: it may be told of.
+func (s *Store) openJournal() error {
+	j := newJournal(s.fs, filepath.Join(s.dir, journalName), s.log)
+	if s.suspicious {
+		if err := errors.Join(s.fs.SyncDir(s.dir), s.fs.SyncDir(j.dir)); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+	}
+	if err := j.recover(s.suspicious); err != nil {
+		for _, seg := range j.segments {
+			seg.file.Close()
+		}
+		return fmt.Errorf("journal: %w", err)
+	}
+	s.journal.Store(j)
+	return nil
+}
+
+func (j *journal) recover(anew bool) error {
+	var numbers []uint64
+	err := j.fs.List(j.dir, func(name string) bool {
+		if n, ok := segmentNumber(name); ok {
+			numbers = append(numbers, n)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		seg, err := openSegment(j.fs, j.path(n), n, anew, j.note)
+		if err != nil {
+			return err
+		}
+		j.segments, j.last = append(j.segments, seg), n
+	}
+	return nil
+}
