@@ -105,10 +105,12 @@ func (o *out) run() {
 	for {
 		o.mu.Lock()
 		var m protocol.Message
+		more := false
 		switch {
 		case len(o.messages) > 0:
 			m = o.messages[0]
 			o.messages = o.messages[1:]
+			more = len(o.messages) > 0
 		case o.goodbye != nil:
 			o.mu.Unlock()
 			o.sayGoodbye()
@@ -130,6 +132,7 @@ func (o *out) run() {
 			return
 		}
 		o.mu.Unlock()
+		o.wire.hold.Store(more)
 		o.write(m)
 	}
 }

@@ -176,6 +176,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.wire = &wire{Conn: conn, clock: h.clock}
 	h.wire.guardSilence()
+	if rw.Writer.Buffered() == 0 {
+		rw.Writer.Reset(h.wire) // else nothing is ever held
+	}
 	return h.wire, rw, nil
 }
 

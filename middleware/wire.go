@@ -21,6 +21,30 @@ type wire struct {
 	total atomic.Int64
 	// lastRead is when the last byte came in.
 	lastRead atomic.Int64
+	// hold says that more is written at once: what is written meanwhile goes out
+	// with that, so that many messages to a client of many small files are one
+	// write.
+	hold atomic.Bool
+	held []byte // the writer's own, of whom there is one at a time
+}
+
+// mostHeld bounds what is held, in bytes.
+const mostHeld = 16 << 10
+
+func (w *wire) Write(p []byte) (int, error) {
+	hold := w.hold.Load() && len(w.held)+len(p) <= mostHeld
+	if !hold && len(w.held) == 0 {
+		return w.Conn.Write(p)
+	}
+	w.held = append(w.held, p...)
+	if hold {
+		return len(p), nil
+	}
+	_, err := w.Conn.Write(w.held)
+	if w.held = w.held[:0]; err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func (w *wire) Read(p []byte) (int, error) {

@@ -61,6 +61,7 @@ func TestFormatIsAsDocumented(t *testing.T) {
 			t.Errorf("the code no longer has what FORMAT.md says: %s", what)
 		}
 	}
+	holdJournal(t, doc)
 	if o, err := (Options{}).withDefaults(); err != nil || o.SyncBytes != 8<<20 || o.SyncInterval.Milliseconds() != 200 {
 		t.Errorf("the defaults are not 8 MiB and 200 ms: %+v, %v", o, err)
 	}
@@ -71,6 +72,61 @@ func TestFormatIsAsDocumented(t *testing.T) {
 			if !strings.Contains(fields, "`"+name+"`") {
 				t.Errorf("FORMAT.md does not explain the field %s", name)
 			}
+		}
+	}
+}
+
+// holdJournal holds what FORMAT.md says of the journal to the code.
+func holdJournal(t *testing.T, doc string) {
+	t.Helper()
+	_, doc, _ = strings.Cut(doc, "## The journal")
+	seg := &segment{number: 0x0102030405060708, salt: 0x1112131415161718}
+	e := entry{kind: entryMore, phase: resume.Complete[0], id: "id", at: 0x0203, updated: 0x0405, record: []byte("record"), data: []byte("data")}
+	entry := e.appendTo(nil, seg.salt)
+	for _, c := range []struct {
+		row  string
+		in   []byte
+		at   int
+		want string // the bytes there, "" if they depend on the rest
+	}{
+		{"| 0 | 8 | magic, `wsingjnl` |", seg.header(), 0, "wsingjnl"},
+		{"| 8 | 4 | version, 1 |", seg.header(), 8, "\x01\x00\x00\x00"},
+		{"| 12 | 4 | reserved, zero |", seg.header(), 12, "\x00\x00\x00\x00"},
+		{"| 16 | 8 | number of the segment |", seg.header(), 16, "\x08\x07\x06\x05\x04\x03\x02\x01"},
+		{"| 24 | 8 | salt, random |", seg.header(), 24, "\x18\x17\x16\x15\x14\x13\x12\x11"},
+		{"| 32 | 4 | reserved, zero |", seg.header(), 32, "\x00\x00\x00\x00"},
+		{"| 36 | 4 | CRC-32C of bytes 0 to 35 |", seg.header(), 36, ""},
+		{"| 40 | | entries", append(seg.header(), entry...), 40, string(entry)},
+		{"| 0 | 8 | the segment's salt |", entry, 0, "\x18\x17\x16\x15\x14\x13\x12\x11"},
+		{"| 8 | 4 | CRC-32C of the entry from byte 12 on |", entry, 8, ""},
+		{"| 12 | 1 | kind: 1 whole, 2 more, 3 gone |", entry, 12, "\x02"},
+		{"| 13 | 1 | the first letter of the record's `phase` |", entry, 13, "c"},
+		{"| 14 | 1 | length of the id |", entry, 14, "\x02"},
+		{"| 15 | 1 | reserved, zero |", entry, 15, "\x00"},
+		{"| 16 | 4 | length of the record |", entry, 16, "\x06\x00\x00\x00"},
+		{"| 20 | 4 | length of the data |", entry, 20, "\x04\x00\x00\x00"},
+		{"| 24 | 8 | where the data begins in the upload |", entry, 24, "\x03\x02\x00\x00\x00\x00\x00\x00"},
+		{"| 32 | 8 | `updated`, seconds since 1970 |", entry, 32, "\x05\x04\x00\x00\x00\x00\x00\x00"},
+		{"| 40 | | the id, the record as in a state file, the data", entry, 40, "idrecorddata"},
+	} {
+		if !strings.Contains(doc, c.row) {
+			t.Errorf("FORMAT.md lacks %q", c.row)
+		}
+		if c.want != "" && string(c.in[c.at:c.at+len(c.want)]) != c.want {
+			t.Errorf("%s: at %d there is %q, not %q", c.row, c.at, c.in[c.at:c.at+len(c.want)], c.want)
+		}
+	}
+	for what, holds := range map[string]bool{
+		"at most 64 KiB":                     smallUpload == 64<<10,
+		"16 MiB":                             segmentSize == 16<<20,
+		"four segments, four times":          carryAbove == 4,
+		"at most 524,288 uploads":            maxHeld == 524288,
+		"64 MiB of them in memory":           maxBuffered == 64<<20,
+		"`journal/<number>.log`, 16 digits":  journalName == "journal" && segmentName(26) == "000000000000001a.log",
+		"the first letters of phases differ": resume.Receiving[0] != resume.Complete[0] && resume.Complete[0] != resume.Delivered[0] && resume.Receiving[0] != resume.Delivered[0],
+	} {
+		if !holds {
+			t.Errorf("the code no longer has what FORMAT.md says: %s", what)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
 )
 
 // withJournal has small uploads live in a journal of small segments.
@@ -182,6 +183,50 @@ func TestASmallUploadGetsAFileWhenSomebodyAsksForIt(t *testing.T) {
 		b.reopen(leastSegment)
 		if b.there(id) {
 			b.Fatal("it is back")
+		}
+	})
+}
+
+// Wherever a crash comes while a small upload gets its files, it is there once
+// afterwards, whole, and gone for good when it is deleted.
+func TestACrashWhileAFileIsMadeLeavesOneUpload(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.withJournal(leastSegment)
+		id := b.complete("small")
+		c, err := b.store.Content(b.ctx, id)
+		b.must(err)
+		var left []*strictfs.FS
+		b.fs.After = func() {
+			left = append(left, b.fs.Kill())
+			for seed := range uint64(8) {
+				left = append(left, b.fs.Cut(rand.New(rand.NewPCG(seed, 0))))
+			}
+		}
+		c.(resume.FileContent).Path()
+		b.fs.After = nil
+		b.must(c.Close())
+		b.must(b.store.Close())
+		inJournal := 0
+		for i, fs := range left {
+			b.fs = fs
+			b.open(Options{ScanInterval: Never})
+			if got := b.content(id); got != "small" {
+				b.Fatalf("after crash %d of %d it has %q", i, len(left), got)
+			}
+			if b.store.journal.Load().has(id) {
+				inJournal++
+			}
+			b.must(b.store.Delete(b.ctx, id))
+			b.must(b.store.Close())
+			b.open(Options{ScanInterval: Never})
+			if b.there(id) {
+				b.Fatalf("after crash %d of %d it is back when it was deleted", i, len(left))
+			}
+			b.must(b.store.Close())
+		}
+		b.store = nil
+		if inJournal == 0 || inJournal == len(left) {
+			b.Fatalf("after %d of %d crashes it was in the journal: the test does not meet both", inJournal, len(left))
 		}
 	})
 }
