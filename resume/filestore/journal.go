@@ -17,7 +17,7 @@ const (
 	smallUpload = 64 << 10
 	// segmentSize is how large a segment of the journal is where the disk has
 	// room for many.
-	segmentSize, leastSegment = 16 << 20, 1 << 20
+	segmentSize, leastSegment = 16 << 20, 256 << 10
 	// maxBatch is how many bytes one write to the journal has, about.
 	maxBatch = 4 << 20
 	// maxHeld bounds the uploads in the journal, each of which takes some 150
@@ -171,6 +171,9 @@ func (j *journal) room(size int64) (*segment, error) {
 		return a, nil
 	}
 	seg, err := createSegment(j.fs, j.dir, j.last+1, max(j.size, segmentHeader+size))
+	if err != nil && vfs.IsFull(err) { // there may be room for this
+		seg, err = createSegment(j.fs, j.dir, j.last+1, segmentHeader+size)
+	}
 	if err != nil {
 		return nil, err
 	}

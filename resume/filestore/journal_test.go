@@ -136,6 +136,27 @@ func TestTheJournalStaysSmallAndKeepsWhatWaits(t *testing.T) {
 	})
 }
 
+// Every start begins a segment. They do not pile up.
+func TestStartsLeaveNoSegmentsBehind(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		j := b.withJournal(leastSegment)
+		ids := map[resume.ID]string{}
+		for i := range 40 {
+			text := fmt.Sprint("upload ", i)
+			ids[b.complete(text)] = text
+			j = b.reopen(leastSegment)
+		}
+		if n := len(b.names(j.dir)); n > 2*carryAbove+2 { // and the lock
+			b.Errorf("%d segments after 40 starts", n)
+		}
+		for id, text := range ids {
+			if got := b.content(id); got != text {
+				b.Fatalf("%q, expected %q", got, text)
+			}
+		}
+	})
+}
+
 // An upload that comes byte by byte is written anew as a whole now and then.
 func TestAnUploadInManyPiecesIsPutTogether(t *testing.T) {
 	inBubble(t, func(b *bench) {

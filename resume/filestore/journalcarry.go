@@ -11,7 +11,8 @@ import (
 
 // The journal stays below a bound: where a quarter or less of it is alive, what
 // is alive in the oldest segment is carried to the newest, and the oldest goes.
-// Some segments are always let be: what is settled soon need not be carried.
+// Some segments are always let be: what is settled soon need not be carried. The
+// same goes for segments that are nearly empty, of which every start leaves one.
 const (
 	carryAbove = 4         // segments, and times what is alive
 	carryBatch = 256 << 10 // bytes at a time, about
@@ -65,7 +66,8 @@ func (j *journal) due() bool {
 	for _, seg := range j.segments {
 		size += seg.used
 	}
-	return size > carryAbove*max(j.size, j.alive)
+	n := int64(len(j.segments))
+	return size > carryAbove*max(j.size, j.alive) || n > 2*carryAbove && size < n*j.size/4
 }
 
 // retire removes the oldest segment once nothing in it is alive. Its name has
