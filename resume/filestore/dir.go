@@ -49,7 +49,7 @@ const (
 // takeLock makes the directory this store's own. The lock file says who has
 // it, and whether the last holder closed it in order.
 func (s *Store) takeLock() error {
-	path, inJournal, err := s.lockPath()
+	path, _, err := s.lockPath()
 	if err != nil {
 		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
 	}
@@ -64,13 +64,25 @@ func (s *Store) takeLock() error {
 	s.lock = f
 	was := readSmall(f)
 	s.suspicious = was != "" && was != clean || was == "" && s.there(filepath.Join(s.dir, journalName))
-	if err = writeLock(f, holding()); err != nil {
-		err = fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
-	} else if inJournal {
+	if err = s.takeJournal(); err != nil {
+		f.Close()
+	}
+	return err
+}
+
+// takeJournal opens the journal if there is one: who had the lock may have begun
+// it until a moment ago.
+func (s *Store) takeJournal() error {
+	err := writeLock(s.lock, holding())
+	if err != nil {
+		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	}
+	_, inJournal, err := s.lockPath()
+	if err == nil && inJournal {
 		err = s.openJournal()
 	}
 	if err != nil {
-		f.Close()
+		err = fmt.Errorf("filestore: %w", err)
 	}
 	return err
 }

@@ -3,18 +3,15 @@ package filestore
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
-	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
 )
 
 // withJournal has small uploads live in a journal of small segments.
@@ -139,14 +136,13 @@ func TestTheJournalStaysSmallAndKeepsWhatWaits(t *testing.T) {
 // Every start begins a segment. They do not pile up.
 func TestStartsLeaveNoSegmentsBehind(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		j := b.withJournal(leastSegment)
-		ids := map[resume.ID]string{}
+		dir, ids := b.withJournal(leastSegment).dir, map[resume.ID]string{}
 		for i := range 40 {
 			text := fmt.Sprint("upload ", i)
 			ids[b.complete(text)] = text
-			j = b.reopen(leastSegment)
+			b.reopen(leastSegment)
 		}
-		if n := len(b.names(j.dir)); n > 2*carryAbove+2 { // and the lock
+		if n := len(b.names(dir)); n > 2*carryAbove+2 { // and the lock
 			b.Errorf("%d segments after 40 starts", n)
 		}
 		for id, text := range ids {
@@ -204,134 +200,6 @@ func TestASmallUploadGetsAFileWhenSomebodyAsksForIt(t *testing.T) {
 		b.reopen(leastSegment)
 		if b.there(id) {
 			b.Fatal("it is back")
-		}
-	})
-}
-
-// Wherever a crash comes while a small upload gets its files, it is there once
-// afterwards, whole, and gone for good when it is deleted.
-func TestACrashWhileAFileIsMadeLeavesOneUpload(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.withJournal(leastSegment)
-		id := b.complete("small")
-		c, err := b.store.Content(b.ctx, id)
-		b.must(err)
-		var left []*strictfs.FS
-		b.fs.After = func() {
-			left = append(left, b.fs.Kill())
-			for seed := range uint64(8) {
-				left = append(left, b.fs.Cut(rand.New(rand.NewPCG(seed, 0))))
-			}
-		}
-		c.(resume.FileContent).Path()
-		b.fs.After = nil
-		b.must(c.Close())
-		b.must(b.store.Close())
-		inJournal := 0
-		for i, fs := range left {
-			b.fs = fs
-			b.open(Options{ScanInterval: Never})
-			if got := b.content(id); got != "small" {
-				b.Fatalf("after crash %d of %d it has %q", i, len(left), got)
-			}
-			if b.store.journal.Load().has(id) {
-				inJournal++
-			}
-			b.must(b.store.Delete(b.ctx, id))
-			b.must(b.store.Close())
-			b.open(Options{ScanInterval: Never})
-			if b.there(id) {
-				b.Fatalf("after crash %d of %d it is back when it was deleted", i, len(left))
-			}
-			b.must(b.store.Close())
-		}
-		b.store = nil
-		if inJournal == 0 || inJournal == len(left) {
-			b.Fatalf("after %d of %d crashes it was in the journal: the test does not meet both", inJournal, len(left))
-		}
-	})
-}
-
-// A sync that fails costs those who waited for it what they had not made
-// durable before, and nothing of it is told later.
-func TestAFailedSyncOfTheJournalIsNobodysPromise(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.withJournal(leastSegment)
-		var fault failing
-		b.fs.Fail = fault.hook
-		id, other := resume.NewID(), b.complete("other")
-		c := b.claim(id, 9)
-		b.write(c, "abc")
-		b.must(c.Sync(b.ctx))
-		b.write(c, "def")
-		fault.set("sync", segmentSuffix, syscall.EIO)
-		if err := c.Sync(b.ctx); !errors.Is(err, syscall.EIO) || !errors.Is(c.Err(), syscall.EIO) {
-			b.Fatalf("Sync: %v, Err: %v", err, c.Err())
-		}
-		fault.set("", "", nil)
-		st := b.claim(id, 9).State()
-		if st.Durable.EndFrom(0) != 3 || st.Received.EndFrom(0) != 3 {
-			b.Fatalf("durable %v, received %v", st.Durable, st.Received)
-		}
-		for seed := range uint64(20) {
-			after, err := open(b.fs.Cut(rand.New(rand.NewPCG(seed, 0))), crashDir, Options{ScanInterval: Never})
-			b.must(err)
-			again, err := after.Stat(b.ctx, id)
-			b.must(err)
-			if !again.Durable.Equal(st.Durable) {
-				b.Fatalf("durable %v, after a loss of power %v", st.Durable, again.Durable)
-			}
-			b.must(after.Close())
-		}
-		c = b.claim(id, 9)
-		b.write(c, "defghi")
-		_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 9})
-		b.must(err)
-		if b.content(id) != "abcdefghi" || b.content(other) != "other" {
-			b.Fatalf("%q, %q", b.content(id), b.content(other))
-		}
-	})
-}
-
-func TestAFullDiskHoldsUpTheJournalUntilThereIsRoom(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.withJournal(leastSegment)
-		var fault failing
-		b.fs.Fail = fault.hook
-		for _, op := range []string{"reserve", "write"} {
-			c := b.claim(resume.NewID(), 3)
-			b.write(c, "abc")
-			fault.set(op, segmentSuffix, syscall.ENOSPC)
-			finished := make(chan error, 1)
-			go func() {
-				_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
-				finished <- err
-			}()
-			time.Sleep(time.Minute)
-			if len(finished) > 0 || c.Durable() != 0 {
-				b.Fatalf("%s: finished or durable without room: %d", op, c.Durable())
-			}
-			fault.set("", "", nil)
-			b.must(<-finished)
-		}
-	})
-}
-
-// Damage costs the entries that it hit, and bytes that look like an entry are
-// none: who uploads them cannot know what entries begin with.
-func TestDamageInTheJournalIsOneUploadsOwn(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		j := b.withJournal(leastSegment)
-		first, damaged := b.complete("first"), b.complete("damaged")
-		forged := resume.NewID()
-		fake := &entry{kind: entryWhole, phase: 'c', id: forged, record: []byte(`{"id":"` + string(forged) + `","length":0,"phase":"complete"}`)}
-		last := b.complete(string(fake.appendTo(nil, 0)))
-		off := int64(j.held[damaged].off)
-		b.must(b.store.Close())
-		b.overwrite(filepath.Join(j.dir, segmentName(1)), off, "#")
-		b.open(Options{ScanInterval: Never})
-		if b.content(first) != "first" || !b.there(last) || b.there(damaged) || b.there(forged) {
-			b.Fatalf("first %q, last %v, damaged %v, forged %v", b.content(first), b.there(last), b.there(damaged), b.there(forged))
 		}
 	})
 }

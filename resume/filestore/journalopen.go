@@ -34,30 +34,21 @@ func (s *Store) useJournal() *journal {
 }
 
 // beginJournal makes the directory one that an older version of this program
-// cannot open: it would not see what is in the journal. What it locks becomes a
-// directory, and what is locked moves next to the journal.
+// cannot open: it would not see what is in the journal. The lock moves next to
+// the journal, still held, and what such a version would lock is a directory.
+// Between the two, for a few microseconds in the life of a store, a process that
+// is started finds nothing locked.
 func (s *Store) beginJournal() error {
-	dir, old := filepath.Join(s.dir, journalName), filepath.Join(s.dir, lockName)
-	if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	lock := filepath.Join(s.dir, lockName)
+	if err := s.fs.Mkdir(filepath.Join(s.dir, journalName)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	lock, err := s.fs.Lock(filepath.Join(dir, lockName))
-	if err != nil {
+	if err := s.fs.Rename(lock, filepath.Join(s.dir, journalName, lockName)); err != nil {
+		return err // as on Windows, where nobody renames what is open
+	}
+	if err := s.fs.Mkdir(lock); err != nil {
 		return err
 	}
-	if err := writeLock(lock, holding()); err != nil {
-		return errors.Join(err, lock.Close())
-	}
-	// From here to the next line but one a process that is started finds nothing
-	// locked. It could not be told apart from one that was there before.
-	if err := s.fs.Remove(old); err != nil { // on Windows, where somebody has it open: this process
-		return errors.Join(err, lock.Close())
-	}
-	if err := s.fs.Mkdir(old); err != nil {
-		return errors.Join(err, lock.Close())
-	}
-	s.lock.Close()
-	s.lock = lock
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return err
 	}
