@@ -106,7 +106,7 @@ func (d *driver) start() (err error) {
 			d.store.useJournal()
 		}
 		if j := d.store.journal.Load(); j != nil { // segments so small that much is carried over
-			j.size = []int64{4 << 10, 20 << 10, 100 << 10}[d.rng.IntN(3)]
+			j.size = []int64{4 << 10, 12 << 10, 40 << 10}[d.rng.IntN(3)]
 		}
 	}
 	return err

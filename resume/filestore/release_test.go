@@ -30,9 +30,9 @@ func (b *bench) holdRemovals() chan struct{} {
 	b.Helper()
 	b.must(b.store.Close())
 	free := make(chan struct{})
-	var err error
-	b.store, err = open(slow{b.fs, free}, crashDir, Options{ScanInterval: Never})
+	s, err := open(slow{b.fs, free}, crashDir, Options{ScanInterval: Never})
 	b.must(err)
+	b.store = s.Filed()
 	return free
 }
 

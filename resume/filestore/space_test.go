@@ -87,6 +87,7 @@ func TestCloseDoesNotWaitForRoom(t *testing.T) {
 		b.fs.Fail = fault.hook
 		store, err := open(b.fs, crashDir+"-full", Options{ScanInterval: Never})
 		b.must(err)
+		store.Filed()
 		c, err := store.Open(b.ctx, resume.OpenOptions{Info: resume.Info{ID: resume.NewID(), Length: 3}})
 		b.must(err)
 		b.write(c, "abc")
