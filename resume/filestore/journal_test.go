@@ -204,6 +204,41 @@ func TestASmallUploadGetsAFileWhenSomebodyAsksForIt(t *testing.T) {
 	})
 }
 
+// With too many in memory, small uploads are files: new ones, and those that
+// were in the journal and are taken up again.
+func TestSmallUploadsThatAreTooManyForMemoryHaveFiles(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		j := b.withJournal(leastSegment)
+		half := resume.NewID()
+		c := b.claim(half, 9)
+		b.write(c, "abc")
+		b.must(c.Close())
+		synctest.Wait()
+		if n := b.store.buffered.Load(); n != 0 {
+			b.Fatalf("%d bytes are in memory of an upload that nobody has open", n)
+		}
+		b.store.buffered.Add(maxBuffered)
+		fresh := b.complete("fresh")
+		c = b.claim(half, 9)
+		b.write(c, "defghi")
+		_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 9})
+		b.must(err)
+		if j.has(half) || j.has(fresh) || b.read(half) != "abcdefghi" || b.read(fresh) != "fresh" {
+			b.Fatalf("%q, %q", b.read(half), b.read(fresh))
+		}
+		b.must(c.Close())
+		b.store.buffered.Add(-maxBuffered)
+		synctest.Wait()
+		if n := b.store.buffered.Load(); n != 0 {
+			b.Fatalf("%d bytes are counted for nothing", n)
+		}
+		b.reopen(leastSegment)
+		if b.content(half) != "abcdefghi" || b.content(fresh) != "fresh" {
+			b.Fatalf("%q, %q", b.content(half), b.content(fresh))
+		}
+	})
+}
+
 func TestSmallUploadsExpireByPhase(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.must(b.store.Close())
