@@ -89,7 +89,7 @@ func TestClientsThatWait(t *testing.T) {
 		}
 	})
 	for fault, says := range timed {
-		if testing.Short() {
+		if raced {
 			continue
 		}
 		t.Run(fault, func(t *testing.T) {
@@ -234,13 +234,13 @@ func mustFail(t *testing.T, fault string, patience time.Duration, cases []*Case)
 func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	for turn, fault := range slices.Sorted(maps.Keys(faults)) {
-		if timed[fault] != "" || testing.Short() && !slices.Contains(few, fault) {
+		if timed[fault] != "" || raced && !slices.Contains(few, fault) {
 			continue
 		}
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			within := patience
-			if testing.Short() {
+			if raced {
 				within = longest // no client of the few is stuck
 			}
 			mustFail(t, fault, within, around(turn, fault))
