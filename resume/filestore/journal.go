@@ -129,13 +129,33 @@ func (j *journal) run() {
 // segment, so that nobody ever waits for all of that.
 func (j *journal) commit(batch []*entry) error {
 	all := append(j.carry(), batch...)
+	seg, err := j.write(all)
+	if err != nil {
+		j.moving = nil // what it carried did not arrive: from the start, another time
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.mu.Lock()
+	seg.used += int64(len(j.buf))
+	for _, e := range all {
+		j.note(seg, e)
+	}
+	j.mu.Unlock()
+	if cap(j.buf) > maxBatch {
+		j.buf = nil
+	}
+	j.retire()
+	return nil
+}
+
+// write makes entries durable in the segment that it returns.
+func (j *journal) write(all []*entry) (*segment, error) {
 	size := 0
 	for _, e := range all {
 		size += e.size()
 	}
 	seg, err := j.room(int64(size))
 	if err != nil {
-		return &unwritten{storageError(err)}
+		return nil, &unwritten{err}
 	}
 	j.buf = j.buf[:0]
 	for _, e := range all {
@@ -147,22 +167,11 @@ func (j *journal) commit(batch []*entry) error {
 	} else {
 		err = seg.file.Sync()
 	}
-	if cap(j.buf) > maxBatch {
-		j.buf = nil
+	if err != nil { // nobody knows what of it is on the disk: nothing goes behind it
+		j.active = nil
+		return nil, err
 	}
-	if err != nil {
-		// Nobody knows what of it is on the disk: nothing goes behind it.
-		j.active, j.moving = nil, nil
-		return fmt.Errorf("journal: %w", err)
-	}
-	j.mu.Lock()
-	seg.used += int64(size)
-	for _, e := range all {
-		j.note(seg, e)
-	}
-	j.mu.Unlock()
-	j.retire()
-	return nil
+	return seg, nil
 }
 
 // room returns the segment that the next size bytes go to.

@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -119,6 +120,48 @@ func TestAFullDiskHoldsUpTheJournalUntilThereIsRoom(t *testing.T) {
 			b.must(<-finished)
 		}
 	})
+}
+
+// What could not be carried out of the oldest segment is not given up with it.
+func TestWhatFindsNoRoomIsCarriedAnotherTime(t *testing.T) {
+	for _, op := range []string{"reserve", "write", "sync"} {
+		inBubble(t, func(b *bench) {
+			var fault failing
+			b.fs.Fail = fault.hook
+			const segment = 8 << 10
+			j := b.withJournal(segment)
+			waiting := b.complete("waits")
+			for range 1000 {
+				id := b.complete(string(make([]byte, 1000)))
+				if j.due() {
+					break
+				}
+				if b.must(b.store.Delete(b.ctx, id)); j.due() {
+					break
+				}
+			}
+			j.active = nil // the next needs a segment too
+			fault.set(op, segmentSuffix, syscall.ENOSPC)
+			c := b.claim(resume.NewID(), 3)
+			b.write(c, "abc")
+			ended, cancel := context.WithTimeout(b.ctx, time.Second)
+			defer cancel()
+			if err := c.Sync(ended); err == nil {
+				b.Fatalf("%s did not fail", op)
+			}
+			fault.set("", "", nil)
+			for range 10 {
+				b.complete("more")
+			}
+			if j.segments[0].number == 1 {
+				b.Fatal("nothing was carried")
+			}
+			b.reopen(segment)
+			if got := b.content(waiting); got != "waits" {
+				b.Fatalf("%s: what waits has %q", op, got)
+			}
+		})
+	}
 }
 
 // Damage costs the entries that it hit, and bytes that look like an entry are
