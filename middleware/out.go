@@ -134,6 +134,9 @@ func (o *out) run() {
 		o.mu.Unlock()
 		o.wire.hold.Store(more)
 		o.write(m)
+		if !more {
+			o.wire.letGo()
+		}
 	}
 }
 

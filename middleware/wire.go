@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,13 +26,17 @@ type wire struct {
 	// with that, so that many messages to a client of many small files are one
 	// write.
 	hold atomic.Bool
-	held []byte // the writer's own, of whom there is one at a time
+
+	mu   sync.Mutex // guards held, also over a write
+	held []byte
 }
 
 // mostHeld bounds what is held, in bytes.
 const mostHeld = 16 << 10
 
 func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	hold := w.hold.Load() && len(w.held)+len(p) <= mostHeld
 	if !hold && len(w.held) == 0 {
 		return w.Conn.Write(p)
@@ -40,11 +45,25 @@ func (w *wire) Write(p []byte) (int, error) {
 	if hold {
 		return len(p), nil
 	}
-	_, err := w.Conn.Write(w.held)
-	if w.held = w.held[:0]; err != nil {
+	if err := w.flush(); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// letGo sends what is held still: what was to come behind it did not.
+func (w *wire) letGo() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.held) > 0 {
+		_ = w.flush() // the reader finds the connection closed
+	}
+}
+
+func (w *wire) flush() error {
+	_, err := w.Conn.Write(w.held)
+	w.held = nil // most connections are idle for long
+	return err
 }
 
 func (w *wire) Read(p []byte) (int, error) {

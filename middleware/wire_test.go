@@ -55,6 +55,10 @@ func TestWhatIsHeldIsOneWriteWithWhatComesBehindIt(t *testing.T) {
 	put(true, "small")
 	put(true, large) // more than may be held: nothing waits
 	expect("small" + large)
+	put(true, "nothing comes behind this")
+	w.letGo()
+	w.letGo()
+	expect("nothing comes behind this")
 	conn.err = errors.New("broken")
 	put(true, "held")
 	if err := put(false, "last"); !errors.Is(err, conn.err) {
