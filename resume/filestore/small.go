@@ -25,20 +25,19 @@ func (s *Store) isSmall(length int64) bool {
 // keep writes the snapshot to the journal: the bytes that came, and the record
 // that says so, as one.
 func (u *upload) keep(s *snapshot, record []byte) error {
+	j := u.store.journal.Load()
 	e := &entry{kind: entryMore, phase: s.record.Phase[0], id: u.id, updated: s.record.Updated, record: record}
-	if s.next.phase == resume.Delivered {
-		e.kind = entryWhole // without bytes
-		return u.store.journal.Load().append(e)
+	switch {
+	case s.next.phase == resume.Delivered:
+		e.kind = entryWhole // without bytes: nobody needs them
+	case s.buffer != nil:
+		if j.pieces(u.id) >= maxPieces {
+			e.kind = entryWhole
+		}
+		e.data, e.at = s.buffer.take(e.kind == entryWhole)
 	}
-	if s.buffer == nil { // nothing can have come
-		return u.store.journal.Load().append(e)
-	}
-	if u.store.journal.Load().pieces(u.id) >= maxPieces {
-		e.kind = entryWhole
-	}
-	e.data, e.at = s.buffer.take(e.kind == entryWhole)
-	err := u.store.journal.Load().append(e)
-	if err != nil {
+	err := j.append(e)
+	if err != nil && len(e.data) > 0 {
 		s.buffer.giveBack(e.data, e.at)
 	}
 	return err
