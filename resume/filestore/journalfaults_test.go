@@ -182,3 +182,28 @@ func TestDamageInTheJournalIsOneUploadsOwn(t *testing.T) {
 		}
 	})
 }
+
+// FuzzSegment: whatever stands in a segment, what is read of it is whole
+// entries, each as it would be written again.
+func FuzzSegment(f *testing.F) {
+	const salt = 0x0102030405060708
+	b := make([]byte, segmentHeader)
+	b = (&entry{kind: entryWhole, phase: 'r', id: "one", record: []byte("{}"), data: []byte("data")}).appendTo(b, salt)
+	b = append(b, "torn"...)
+	b = (&entry{kind: entryGone, id: "two"}).appendTo(b, salt)
+	f.Add(b)
+	f.Add(b[:len(b)-1])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		seg, end := &segment{salt: salt}, int64(segmentHeader)
+		for _, e := range seg.entries(b) {
+			again := e.appendTo(nil, salt)
+			if e.off < end || string(again[16:]) != string(b[e.off+16:e.off+int64(len(again))]) {
+				t.Fatalf("the entry at %d is not what stands there", e.off)
+			}
+			end = e.off + int64(len(again))
+		}
+		if seg.used > int64(len(b)) {
+			t.Fatalf("%d of %d bytes are used", seg.used, len(b))
+		}
+	})
+}
