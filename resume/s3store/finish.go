@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/wsingest/wsingest/resume"
@@ -163,9 +162,10 @@ func (u *upload) sealSmall(all resume.Range) ([]object, error) {
 	}
 	u.unlock()
 	o := whole(u.store.dataKey(u.id), all)
-	body, crc, err := u.body(u.store.work, from, all.End)
+	body, err := u.store.bring(u.store.work, from)
 	if err == nil {
-		err = u.store.bucket.put(u.store.work, o.Key, o.Size, *crc, body)
+		err = u.store.bucket.put(u.store.work, o.Key, o.Size, body.crc, body.reader)
+		body.close()
 	}
 	u.mu.Lock()
 	if err != nil {
@@ -258,23 +258,6 @@ func (u *upload) digest(objects []object, length int64, want bool, expected []by
 	}
 	sum := u.hash.sum()
 	return sum, rules.SameSHA256(sum, expected)
-}
-
-// copyTo reads n bytes from off of an object into w, a piece at a time so that
-// a try that fails costs little.
-func (b *bucket) copyTo(ctx context.Context, w io.Writer, key string, off, n int64) error {
-	p := make([]byte, min(n, 4<<20))
-	for n > 0 {
-		k := min(n, int64(len(p)))
-		if err := b.readAt(ctx, key, p[:k], off); err != nil {
-			return err
-		}
-		if _, err := w.Write(p[:k]); err != nil {
-			return err
-		}
-		off, n = off+k, n-k
-	}
-	return nil
 }
 
 // finishAgain answers a Finish of what is complete. It has mu, which it may

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
 	"go.uber.org/zap"
@@ -26,6 +27,8 @@ type Store struct {
 	work    context.Context // over when the store is closed
 	stop    context.CancelFunc
 	memory  *semaphore.Weighted
+	waiting atomic.Int64  // how many wait for some of it
+	making  atomic.Bool   // somebody makes room for them
 	hold    int64         // bytes a claim may have in memory
 	putting chan struct{} // requests with a body under way
 
@@ -58,7 +61,7 @@ func New(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, log: o.Logger, bucket: b, node: string(resume.NewID()),
 		memory:  semaphore.NewWeighted(o.Memory),
-		hold:    min(3*o.PartSize, max(o.Memory/4, blockSize)),
+		hold:    min(4*o.PartSize, max(o.Memory/4, blockSize)),
 		putting: make(chan struct{}, 16), removing: make(chan struct{}, 8),
 		uploads: map[resume.ID]*upload{},
 		tainted: map[resume.ID]bool{},
