@@ -58,11 +58,15 @@ func (s *Store) Settle(ctx context.Context, id resume.ID, result []byte) error {
 			return nil
 		}
 		result = append([]byte{}, result...)
-		err := u.record(nil, func(r *record) { r.Phase, r.Origin, r.Result = resume.Delivered, nil, result })
+		err := u.record(nil, func(r *record) {
+			r.Phase, r.Origin, r.Result = resume.Delivered, nil, result
+			r.Publish = nil
+		})
 		if err != nil {
 			return err
 		}
 		u.phase, u.origin, u.result = resume.Delivered, nil, result
+		u.published = nil
 		u.log.Debug("upload delivered", zap.Int("result", len(result)))
 		return nil
 	})

@@ -32,6 +32,11 @@ type Store struct {
 	hold    int64         // bytes a claim may have in memory
 	putting chan struct{} // requests with a body under way
 
+	copySize int64 // how much one request copies
+
+	completes      sync.Mutex
+	completesKnown bool // that the storage heeds conditions on that
+
 	removing chan struct{}  // removals under way
 	sweeping sync.WaitGroup // and those that wait
 
@@ -60,9 +65,10 @@ func New(o Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, log: o.Logger, bucket: b, node: string(resume.NewID()),
-		memory:  semaphore.NewWeighted(o.Memory),
-		hold:    min(4*o.PartSize, max(o.Memory/4, blockSize)),
-		putting: make(chan struct{}, 16), removing: make(chan struct{}, 8),
+		memory:   semaphore.NewWeighted(o.Memory),
+		hold:     min(4*o.PartSize, max(o.Memory/4, blockSize)),
+		copySize: copySize,
+		putting:  make(chan struct{}, 16), removing: make(chan struct{}, 8),
 		uploads: map[resume.ID]*upload{},
 		tainted: map[resume.ID]bool{},
 		drained: make(chan struct{}),
