@@ -156,7 +156,7 @@ func (u *upload) draft(durable resume.Extents, objects []object, landed map[int]
 	r := &record{
 		Phase: u.phase, Epoch: u.epoch, Created: u.created.Unix(), Updated: u.updated.Unix(),
 		PartSize: u.plan.size, Growing: u.plan.growing, Objects: objects, SHA256: u.sha256, Origin: u.origin, Result: u.result,
-		Publish: u.published,
+		Publish: u.published, Lease: u.lease,
 	}
 	r.setInfo(u.info)
 	r.setExtents(durable)

@@ -103,7 +103,9 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 		}
 		return false, err
 	}
+	mine := u.store.newLease() // who finishes it is about to deliver it
 	err = u.record(objects, func(r *record) {
+		r.Lease = mine
 		r.Phase, r.SHA256, r.Hash = resume.Complete, sum, nil
 		r.WantSHA256, r.Origin = want, o.Origin
 	})
@@ -111,7 +113,7 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 		return false, err
 	}
 	u.phase, u.sha256, u.info.WantSHA256 = resume.Complete, sum, want
-	u.origin = bytes.Clone(o.Origin)
+	u.origin, u.lease = bytes.Clone(o.Origin), mine
 	for _, other := range slices.Clone(u.claims) {
 		if other != c {
 			other.end(resume.ErrComplete)

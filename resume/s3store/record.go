@@ -43,6 +43,7 @@ type record struct {
 	Origin   []byte     `json:"origin,omitempty"`
 	Result   []byte     `json:"result,omitempty"`
 	Publish  *published `json:"publish,omitempty"`
+	Lease    *lease     `json:"lease,omitempty"`
 }
 
 // extent is start, end and CRC-32C.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"go.uber.org/zap"
@@ -33,6 +34,7 @@ type Store struct {
 	putting chan struct{} // requests with a body under way
 
 	copySize int64 // how much one request copies
+	leaseFor time.Duration
 
 	completes      sync.Mutex
 	completesKnown bool // that the storage heeds conditions on that
@@ -43,6 +45,7 @@ type Store struct {
 	mu      sync.Mutex
 	closed  bool
 	uploads map[resume.ID]*upload
+	leased  map[resume.ID]bool // to be delivered by this node
 	// tainted are uploads of which a request of this node may still arrive.
 	tainted map[resume.ID]bool
 	lost    int           // uploads that failed while the store was closed
@@ -67,9 +70,10 @@ func New(o Options) (*Store, error) {
 		opts: o, log: o.Logger, bucket: b, node: string(resume.NewID()),
 		memory:   semaphore.NewWeighted(o.Memory),
 		hold:     min(4*o.PartSize, max(o.Memory/4, blockSize)),
-		copySize: copySize,
-		putting:  make(chan struct{}, 16), removing: make(chan struct{}, 8),
+		copySize: copySize, leaseFor: leaseFor,
+		putting: make(chan struct{}, 16), removing: make(chan struct{}, 8),
 		uploads: map[resume.ID]*upload{},
+		leased:  map[resume.ID]bool{},
 		tainted: map[resume.ID]bool{},
 		drained: make(chan struct{}),
 	}
