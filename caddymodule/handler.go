@@ -141,8 +141,9 @@ type Config struct {
 type Deliver struct {
 	// Path of the file it is published as, with placeholders: folders that are
 	// missing are made, and the file appears whole or not at all. Values of
-	// placeholders are never more than one element of the path. Default: none,
-	// the next handler gets the upload.
+	// placeholders are never more than one element of the path. With a store in a
+	// bucket it is the object's key. Default: none, the next handler gets the
+	// upload.
 	File string `json:"file,omitempty"`
 
 	// What happens when there is a file at that path: `rename` finds a free name
@@ -170,6 +171,8 @@ type Deliver struct {
 	// Parameters of the URL of the client's request that such a delivery needs,
 	// kept like the headers. Default: those of the protocol, without the ticket.
 	KeepQuery []string `json:"keep_query,omitempty"`
+
+	keys bool // File is a key
 }
 
 // Bandwidth is how fast file data may come in, in bytes a second, 16 KiB at

@@ -149,6 +149,7 @@ func (h *Handler) check() error {
 		return refuse("keepalive", fmt.Sprintf("%v %v", time.Duration(k.Interval), time.Duration(k.Timeout)), "durations that are not negative")
 	}
 	if d := h.Deliver; d != nil {
+		d.keys = h.publishesKeys()
 		return d.check()
 	}
 	return nil

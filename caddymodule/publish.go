@@ -32,6 +32,8 @@ func (d *Deliver) check() error {
 		return fmt.Errorf("ws_ingest: deliver: on_conflict is %q, expected %s", d.OnConflict, strings.Join(conflicts, ", "))
 	case d.File == "":
 		return nil
+	case d.keys:
+		return d.checkKey()
 	}
 	dir, rest := splitPath(d.File)
 	switch {

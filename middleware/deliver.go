@@ -37,6 +37,18 @@ func (in *Ingest) deliver(s *session, st resume.State, judged bool) protocol.Mes
 // same however often it is asked for.
 func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Message {
 	log := s.log.With(zap.String("upload", string(id)))
+	// A full client comes back, to an engine's successor too. A plain one does
+	// not: nobody else would try for it.
+	again := in.current
+	if !s.full {
+		again = in.serving
+	}
+	release, err := in.waitForLease(again, id)
+	if err != nil {
+		log.Warn("an upload that is complete cannot be delivered now", zap.Error(err))
+		return refusal(id, err)
+	}
+	defer release()
 	st, err := in.store.Stat(in.work, id)
 	if err != nil {
 		log.Error("an upload that is complete cannot be read", zap.Error(err))
@@ -64,12 +76,6 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 			log.Warn("delivery failed, trying again", zap.Error(err))
 		}
 		return m, err
-	}
-	// A full client comes back, to an engine's successor too. A plain one does
-	// not: nobody else would try for it.
-	again := in.current
-	if !s.full {
-		again = in.serving
 	}
 	answer, err := backoff.Retry(again, attempt, backoff.WithBackOff(newBackOff()), backoff.WithMaxElapsedTime(in.opts.DeliverFor))
 	if err != nil {

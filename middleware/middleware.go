@@ -56,7 +56,7 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wsingest: %w", err)
 	}
-	if _, ok := store.(resume.Publisher); o.Publish != nil && !ok {
+	if o.Publish != nil && !canPublish(store) {
 		return nil, fmt.Errorf("wsingest: Publish is set, but a %T cannot publish files", store)
 	}
 	routes, err := parseRoutes(o.Routes)

@@ -118,7 +118,9 @@ type Options struct {
 	Confirm func(context.Context, Taken) error
 
 	// Publish puts finished files into a directory instead of handing them to
-	// the next handler. The store must be a resume.Publisher.
+	// the next handler. The store must be a resume.Publisher, or a
+	// resume.KeyPublisher: then they are objects, and the directory is what their
+	// keys begin with.
 	Publish *Publish
 
 	// DeliverMethod is the method of the request the next handler gets. "": POST.

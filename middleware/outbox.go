@@ -172,8 +172,14 @@ func (b *outbox) try(l *letter) {
 // again gives a letter its next turn, or none; mu is held.
 func (b *outbox) again(l *letter, err error) {
 	log := b.in.log.With(zap.String("upload", string(l.id)))
-	if errors.Is(err, errBusy) {
+	var others *resume.LeasedError
+	switch {
+	case errors.As(err, &others):
+		l.due = others.Until
+	case errors.Is(err, errBusy):
 		l.due = time.Now().Add(firstRetry)
+	}
+	if !l.due.IsZero() {
 		heap.Push(&b.turns, turn{l, l.due})
 		return
 	}

@@ -16,6 +16,9 @@ import (
 // publish gives the file its name in the directory. An error means that trying
 // again may help.
 func (in *Ingest) publish(upgrade *http.Request, st resume.State) (protocol.Message, error) {
+	if store, ok := in.store.(resume.KeyPublisher); ok {
+		return in.publishKey(store, upgrade, st)
+	}
 	p := in.opts.Publish
 	folder, name, err := p.place(upgrade, st)
 	if err != nil {

@@ -95,6 +95,14 @@ func (in *Ingest) deliverOnce(st resume.State, r *http.Request, next http.Handle
 			in.log.Error("a hook panicked over a delivery without a client", zap.String("upload", string(st.ID)), zap.Any("panic", p), zap.Stack("stack"))
 		}
 	}()
+	release, err := in.lease(st.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if st, err = in.store.Stat(in.work, st.ID); err != nil || st.Phase != resume.Complete {
+		return nil, errors.Join(err, errBusy) // another process was quicker
+	}
 	began := time.Now()
 	if in.opts.Deliveries.kept(st.ID) == nil { // it may have been complete before it was judged
 		if e := in.judgeWhole(r, st); e != nil && e.Resumable {

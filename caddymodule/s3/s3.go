@@ -121,6 +121,9 @@ func (s *Store) OpenStore(o caddymodule.StoreOptions) (resume.Store, error) {
 	return s3store.New(options)
 }
 
+// PublishesKeys implements caddymodule.KeyStore.
+func (s *Store) PublishesKeys() {}
+
 // UnmarshalCaddyfile reads
 //
 //	store s3 <bucket> {
@@ -183,7 +186,7 @@ func (s *Store) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 var (
-	_ caddymodule.StoreModule = (*Store)(nil)
-	_ caddy.Provisioner       = (*Store)(nil)
-	_ caddyfile.Unmarshaler   = (*Store)(nil)
+	_ caddymodule.KeyStore  = (*Store)(nil)
+	_ caddy.Provisioner     = (*Store)(nil)
+	_ caddyfile.Unmarshaler = (*Store)(nil)
 )

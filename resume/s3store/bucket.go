@@ -175,6 +175,33 @@ func (b *bucket) readAt(ctx context.Context, key string, p []byte, off int64) er
 	})
 }
 
+// copyTo reads n bytes from off of an object into w, which takes everything. A
+// try that fails goes on where it got to.
+func (b *bucket) copyTo(ctx context.Context, w io.Writer, key string, off, n int64) error {
+	for n > 0 {
+		err := b.try(ctx, "GET "+key, n, func(ctx context.Context) error {
+			r, err := b.open(ctx, key, off, n)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			k, err := io.Copy(w, io.LimitReader(r, n))
+			off, n = off+k, n-k
+			switch {
+			case k > 0:
+				return nil
+			case err == nil:
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // open returns n bytes from off of an object as they come. It tries once.
 func (b *bucket) open(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
 	var o minio.GetObjectOptions
@@ -205,13 +232,14 @@ func (b *bucket) putSmall(ctx context.Context, key string, body []byte, o minio.
 }
 
 // put writes an object that nobody else writes. body is called for every try.
-func (b *bucket) put(ctx context.Context, key string, size int64, crc uint32, body func() io.Reader) error {
+func (b *bucket) put(ctx context.Context, key string, size int64, crc uint32, body func(context.Context) io.Reader) error {
 	return b.try(ctx, "PUT "+key, size, func(ctx context.Context) error {
 		o := minio.PutObjectOptions{ContentType: "application/octet-stream"}
 		if b.sums {
 			o.UserMetadata = map[string]string{"x-amz-checksum-crc32c": encodeCRC(crc)}
+			o.DisableContentSha256 = true // one sum is enough, and its header is signed
 		}
-		_, err := b.PutObject(ctx, b.name, key, body(), size, "", "", o)
+		_, err := b.PutObject(ctx, b.name, key, body(ctx), size, "", "", o)
 		return err
 	})
 }
@@ -222,11 +250,15 @@ func encodeCRC(crc uint32) string {
 
 // begin makes a multipart upload.
 func (b *bucket) begin(ctx context.Context, key string) (id string, err error) {
+	o := minio.PutObjectOptions{ContentType: "application/octet-stream"}
+	if b.sums {
+		o.UserMetadata = map[string]string{"X-Amz-Checksum-Algorithm": "CRC32C"}
+	}
+	return b.beginAs(ctx, key, o)
+}
+
+func (b *bucket) beginAs(ctx context.Context, key string, o minio.PutObjectOptions) (id string, err error) {
 	err = b.try(ctx, "begin multipart upload "+key, 0, func(ctx context.Context) error {
-		o := minio.PutObjectOptions{ContentType: "application/octet-stream"}
-		if b.sums {
-			o.UserMetadata = map[string]string{"X-Amz-Checksum-Algorithm": "CRC32C"}
-		}
 		id, err = b.NewMultipartUpload(ctx, b.name, key, o)
 		return err
 	})
@@ -234,13 +266,14 @@ func (b *bucket) begin(ctx context.Context, key string) (id string, err error) {
 }
 
 // putPart uploads part i, counted from 0.
-func (b *bucket) putPart(ctx context.Context, m *multipart, i int, size int64, crc *uint32, body func() io.Reader) error {
+func (b *bucket) putPart(ctx context.Context, m *multipart, i int, size int64, crc uint32, body func(context.Context) io.Reader) error {
 	return b.try(ctx, fmt.Sprintf("PUT part %d of %s", i+1, m.Key), size, func(ctx context.Context) error {
 		o := minio.PutObjectPartOptions{}
-		if b.sums && crc != nil {
-			o.CustomHeader = http.Header{"X-Amz-Checksum-Crc32c": {encodeCRC(*crc)}}
+		if b.sums {
+			o.CustomHeader = http.Header{"X-Amz-Checksum-Crc32c": {encodeCRC(crc)}}
+			o.DisableContentSha256 = true
 		}
-		_, err := b.PutObjectPart(ctx, b.name, m.Key, m.UploadID, i+1, body(), size, o)
+		_, err := b.PutObjectPart(ctx, b.name, m.Key, m.UploadID, i+1, body(ctx), size, o)
 		return err
 	})
 }

@@ -1,11 +1,9 @@
 package s3store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"sync"
 
@@ -94,19 +92,17 @@ func (u *upload) putRuns(ctx context.Context, runs [][]*block) ([]object, error)
 
 func (u *upload) putRun(ctx context.Context, run []*block) (object, error) {
 	at := resume.Range{Start: run[0].start, End: run[len(run)-1].end()}
-	var crc uint32
-	for _, b := range run {
-		crc = resume.CombineCRC32C(crc, b.crc, int64(len(b.buf)))
+	from := make([]source, len(run))
+	for i, b := range run {
+		from[i] = source{Range: b.extent().Range, block: b}
 	}
 	o := whole(u.store.dataKey(u.id), at)
-	err := u.store.bucket.put(ctx, o.Key, o.Size, crc, func() io.Reader {
-		readers := make([]io.Reader, len(run))
-		for i, b := range run {
-			readers[i] = bytes.NewReader(b.buf)
-		}
-		return io.MultiReader(readers...)
-	})
-	return o, err
+	body, err := u.store.bring(ctx, from)
+	if err != nil {
+		return o, err
+	}
+	defer body.close()
+	return o, u.store.bucket.put(ctx, o.Key, o.Size, body.crc, body.reader)
 }
 
 // whole is an object that has a range of the upload and nothing else.
@@ -160,6 +156,7 @@ func (u *upload) draft(durable resume.Extents, objects []object, landed map[int]
 	r := &record{
 		Phase: u.phase, Epoch: u.epoch, Created: u.created.Unix(), Updated: u.updated.Unix(),
 		PartSize: u.plan.size, Growing: u.plan.growing, Objects: objects, SHA256: u.sha256, Origin: u.origin, Result: u.result,
+		Publish: u.published, Lease: u.lease,
 	}
 	r.setInfo(u.info)
 	r.setExtents(durable)

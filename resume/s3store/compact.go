@@ -1,12 +1,8 @@
 package s3store
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
-	"io"
 	"slices"
-	"sync"
 
 	"github.com/wsingest/wsingest/resume"
 )
@@ -51,50 +47,26 @@ func (u *upload) compact(objects []object) ([]object, error) {
 
 // join writes one object with the pieces of several.
 func (u *upload) join(small []object) (object, error) {
-	type read struct {
-		piece
-		key  string
-		body []byte
-	}
-	var all []*read
+	var from []source
 	for _, o := range small {
 		for _, p := range o.Pieces {
-			all = append(all, &read{piece: p, key: o.Key, body: make([]byte, p.End-p.Start)})
+			from = append(from, source{Range: resume.Range{Start: p.Start, End: p.End}, key: o.Key, off: p.Off})
 		}
 	}
-	slices.SortFunc(all, func(a, b *read) int { return cmp.Compare(a.Start, b.Start) })
-	errs := make([]error, len(small))
-	var reads sync.WaitGroup
-	for i, o := range small {
-		u.store.putting <- struct{}{}
-		reads.Go(func() {
-			defer func() { <-u.store.putting }()
-			whole := make([]byte, o.Size)
-			if errs[i] = u.store.bucket.readAt(u.store.work, o.Key, whole, 0); errs[i] != nil {
-				return
-			}
-			for _, r := range all {
-				if r.key == o.Key {
-					copy(r.body, whole[r.Off:])
-				}
-			}
-		})
+	slices.SortFunc(from, func(a, b source) int { return cmp.Compare(a.Start, b.Start) })
+	one := object{Key: u.store.dataKey(u.id)}
+	for _, s := range from {
+		if n := len(one.Pieces); n > 0 && one.Pieces[n-1].End == s.Start {
+			one.Pieces[n-1].End = s.End
+		} else {
+			one.Pieces = append(one.Pieces, piece{Start: s.Start, End: s.End, Off: one.Size})
+		}
+		one.Size += s.End - s.Start
 	}
-	reads.Wait()
-	if err := errors.Join(errs...); err != nil {
+	body, err := u.store.bring(u.store.work, from)
+	if err != nil {
 		return object{}, err
 	}
-	one := object{Key: u.store.dataKey(u.id)}
-	var content bytes.Buffer
-	for _, r := range all {
-		if n := len(one.Pieces); n > 0 && one.Pieces[n-1].End == r.Start {
-			one.Pieces[n-1].End = r.End
-		} else {
-			one.Pieces = append(one.Pieces, piece{Start: r.Start, End: r.End, Off: one.Size})
-		}
-		one.Size += r.End - r.Start
-		content.Write(r.body)
-	}
-	crc := resume.UpdateCRC32C(0, content.Bytes())
-	return one, u.store.bucket.put(u.store.work, one.Key, one.Size, crc, func() io.Reader { return bytes.NewReader(content.Bytes()) })
+	defer body.close()
+	return one, u.store.bucket.put(u.store.work, one.Key, one.Size, body.crc, body.reader)
 }

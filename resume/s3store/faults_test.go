@@ -52,6 +52,8 @@ func operation(r *http.Request) string {
 		return "PUT object"
 	case r.Method == http.MethodGet && data:
 		return "GET object"
+	case r.Method == http.MethodHead:
+		return "HEAD"
 	case r.Method == http.MethodDelete:
 		return "DELETE"
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/wsingest/wsingest/resume"
@@ -104,7 +103,9 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 		}
 		return false, err
 	}
+	mine := u.store.newLease() // who finishes it is about to deliver it
 	err = u.record(objects, func(r *record) {
+		r.Lease = mine
 		r.Phase, r.SHA256, r.Hash = resume.Complete, sum, nil
 		r.WantSHA256, r.Origin = want, o.Origin
 	})
@@ -112,7 +113,7 @@ func (u *upload) finishInTurn(c *claim, o resume.FinishOptions) (done bool, err 
 		return false, err
 	}
 	u.phase, u.sha256, u.info.WantSHA256 = resume.Complete, sum, want
-	u.origin = bytes.Clone(o.Origin)
+	u.origin, u.lease = bytes.Clone(o.Origin), mine
 	for _, other := range slices.Clone(u.claims) {
 		if other != c {
 			other.end(resume.ErrComplete)
@@ -163,9 +164,10 @@ func (u *upload) sealSmall(all resume.Range) ([]object, error) {
 	}
 	u.unlock()
 	o := whole(u.store.dataKey(u.id), all)
-	body, crc, err := u.body(u.store.work, from, all.End)
+	body, err := u.store.bring(u.store.work, from)
 	if err == nil {
-		err = u.store.bucket.put(u.store.work, o.Key, o.Size, *crc, body)
+		err = u.store.bucket.put(u.store.work, o.Key, o.Size, body.crc, body.reader)
+		body.close()
 	}
 	u.mu.Lock()
 	if err != nil {
@@ -258,23 +260,6 @@ func (u *upload) digest(objects []object, length int64, want bool, expected []by
 	}
 	sum := u.hash.sum()
 	return sum, rules.SameSHA256(sum, expected)
-}
-
-// copyTo reads n bytes from off of an object into w, a piece at a time so that
-// a try that fails costs little.
-func (b *bucket) copyTo(ctx context.Context, w io.Writer, key string, off, n int64) error {
-	p := make([]byte, min(n, 4<<20))
-	for n > 0 {
-		k := min(n, int64(len(p)))
-		if err := b.readAt(ctx, key, p[:k], off); err != nil {
-			return err
-		}
-		if _, err := w.Write(p[:k]); err != nil {
-			return err
-		}
-		off, n = off+k, n-k
-	}
-	return nil
 }
 
 // finishAgain answers a Finish of what is complete. It has mu, which it may

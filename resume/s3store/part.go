@@ -1,12 +1,9 @@
 package s3store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"hash/crc32"
-	"io"
 	"slices"
 
 	"github.com/wsingest/wsingest/resume"
@@ -165,11 +162,12 @@ func (u *upload) putPart(ctx context.Context, p *parts, i int, from []source) er
 		}
 		// Then the bytes have to come by here.
 	}
-	body, crc, err := u.body(ctx, from, size)
+	body, err := u.store.bring(ctx, from)
 	if err != nil {
 		return err
 	}
-	return u.store.bucket.putPart(ctx, m, i, size, crc, body)
+	defer body.close()
+	return u.store.bucket.putPart(ctx, m, i, size, body.crc, body.reader)
 }
 
 // begun returns the multipart upload, which begins when it is needed first.
@@ -190,89 +188,4 @@ func (u *upload) begun(ctx context.Context, p *parts) (*multipart, error) {
 	p.multipart = m
 	u.unlock()
 	return &m, nil
-}
-
-// gatherMost is up to where bytes from several places are brought together in
-// memory. More are read twice: for their checksum, and to be passed on.
-const gatherMost = 32 << 20
-
-// body returns what makes a reader over sources, for each try of a request, and
-// their CRC-32C.
-func (u *upload) body(ctx context.Context, from []source, size int64) (func() io.Reader, *uint32, error) {
-	stored := slices.ContainsFunc(from, func(s source) bool { return s.block == nil })
-	if stored && size > gatherMost {
-		body := func() io.Reader { return &stream{ctx: ctx, b: u.store.bucket, from: from} }
-		var crc uint32
-		err := u.store.bucket.try(ctx, "GET the objects of a part", size, func(context.Context) error {
-			h := crc32.New(resume.Castagnoli)
-			_, err := io.Copy(h, body())
-			crc = h.Sum32()
-			return err
-		})
-		return body, &crc, err
-	}
-	pieces := make([][]byte, 0, len(from))
-	var crc uint32
-	for _, s := range from {
-		if s.block != nil {
-			pieces = append(pieces, s.block.buf)
-			crc = resume.CombineCRC32C(crc, s.block.crc, s.End-s.Start)
-			continue
-		}
-		p := make([]byte, s.End-s.Start)
-		if err := u.store.bucket.readAt(ctx, s.key, p, s.off); err != nil {
-			return nil, nil, err
-		}
-		pieces = append(pieces, p)
-		crc = resume.CombineCRC32C(crc, resume.UpdateCRC32C(0, p), int64(len(p)))
-	}
-	return func() io.Reader {
-		readers := make([]io.Reader, len(pieces))
-		for i, p := range pieces {
-			readers[i] = bytes.NewReader(p)
-		}
-		return io.MultiReader(readers...)
-	}, &crc, nil
-}
-
-// stream reads sources one after the other.
-type stream struct {
-	ctx  context.Context
-	b    *bucket
-	from []source
-	now  io.ReadCloser
-	left int64
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	for {
-		if s.now != nil {
-			n, err := s.now.Read(p[:min(int64(len(p)), s.left)])
-			s.left -= int64(n)
-			switch {
-			case s.left == 0:
-				s.now.Close()
-				s.now = nil
-				return n, nil
-			case err == io.EOF:
-				return n, io.ErrUnexpectedEOF
-			}
-			return n, err
-		}
-		if len(s.from) == 0 {
-			return 0, io.EOF
-		}
-		next := s.from[0]
-		s.from = s.from[1:]
-		s.left = next.End - next.Start
-		if next.block != nil {
-			s.now = io.NopCloser(bytes.NewReader(next.block.buf))
-			continue
-		}
-		r, err := s.b.open(s.ctx, next.key, next.off, s.left)
-		if err != nil {
-			return 0, err
-		}
-		s.now = r
-	}
 }

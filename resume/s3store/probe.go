@@ -54,7 +54,7 @@ func (s *Store) probe(ctx context.Context) error {
 	return nil
 }
 
-func noBody() io.Reader { return eof{} }
+func noBody(context.Context) io.Reader { return eof{} }
 
 type eof struct{}
 
@@ -68,9 +68,9 @@ func (s *Store) comparesSums(ctx context.Context, key string) bool {
 }
 
 // putUnsummed is put without a checksum for the storage to compare.
-func (b *bucket) putUnsummed(ctx context.Context, key string, size int64, body func() io.Reader) error {
+func (b *bucket) putUnsummed(ctx context.Context, key string, size int64, body func(context.Context) io.Reader) error {
 	return b.try(ctx, "PUT "+key, size, func(ctx context.Context) error {
-		_, err := b.PutObject(ctx, b.name, key, body(), size, "", "", minio.PutObjectOptions{ContentType: "application/octet-stream"})
+		_, err := b.PutObject(ctx, b.name, key, body(ctx), size, "", "", minio.PutObjectOptions{ContentType: "application/octet-stream"})
 		return err
 	})
 }

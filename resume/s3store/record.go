@@ -42,6 +42,8 @@ type record struct {
 	SHA256   []byte     `json:"sha256,omitempty"`
 	Origin   []byte     `json:"origin,omitempty"`
 	Result   []byte     `json:"result,omitempty"`
+	Publish  *published `json:"publish,omitempty"`
+	Lease    *lease     `json:"lease,omitempty"`
 }
 
 // extent is start, end and CRC-32C.

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"go.uber.org/zap"
@@ -26,8 +28,16 @@ type Store struct {
 	work    context.Context // over when the store is closed
 	stop    context.CancelFunc
 	memory  *semaphore.Weighted
+	waiting atomic.Int64  // how many wait for some of it
+	making  atomic.Bool   // somebody makes room for them
 	hold    int64         // bytes a claim may have in memory
 	putting chan struct{} // requests with a body under way
+
+	copySize int64 // how much one request copies
+	leaseFor time.Duration
+
+	completes      sync.Mutex
+	completesKnown bool // that the storage heeds conditions on that
 
 	removing chan struct{}  // removals under way
 	sweeping sync.WaitGroup // and those that wait
@@ -35,6 +45,7 @@ type Store struct {
 	mu      sync.Mutex
 	closed  bool
 	uploads map[resume.ID]*upload
+	leased  map[resume.ID]bool // to be delivered by this node
 	// tainted are uploads of which a request of this node may still arrive.
 	tainted map[resume.ID]bool
 	lost    int           // uploads that failed while the store was closed
@@ -57,10 +68,12 @@ func New(o Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: o, log: o.Logger, bucket: b, node: string(resume.NewID()),
-		memory:  semaphore.NewWeighted(o.Memory),
-		hold:    min(3*o.PartSize, max(o.Memory/4, blockSize)),
+		memory:   semaphore.NewWeighted(o.Memory),
+		hold:     min(4*o.PartSize, max(o.Memory/4, blockSize)),
+		copySize: copySize, leaseFor: leaseFor,
 		putting: make(chan struct{}, 16), removing: make(chan struct{}, 8),
 		uploads: map[resume.ID]*upload{},
+		leased:  map[resume.ID]bool{},
 		tainted: map[resume.ID]bool{},
 		drained: make(chan struct{}),
 	}

@@ -1,11 +1,6 @@
 package s3store
 
-import (
-	"context"
-	"time"
-
-	"github.com/wsingest/wsingest/resume"
-)
+import "time"
 
 // tend makes sure that somebody looks after the blocks.
 func (u *upload) tend() {
@@ -71,41 +66,3 @@ func (u *upload) untilDue() time.Duration {
 // landed reports whether something is in the storage that the record does not
 // say yet.
 func (u *upload) landed() bool { return u.parts != nil && len(u.parts.landed) > 0 }
-
-// reserve takes n bytes from the budget. If there are none, those in parts that
-// are not full are asked to leave memory.
-func (s *Store) reserve(ctx context.Context, n int64) error {
-	for {
-		if s.memory.TryAcquire(n) {
-			return nil
-		}
-		s.mu.Lock()
-		all := make([]*upload, 0, len(s.uploads))
-		for _, u := range s.uploads {
-			all = append(all, u)
-		}
-		s.mu.Unlock()
-		for _, u := range all {
-			select {
-			case <-u.ready:
-			default:
-				continue
-			}
-			u.mu.Lock()
-			if len(u.blocks) > 0 {
-				u.flush = true
-				u.wake()
-			}
-			u.unlock()
-		}
-		once, cancel := context.WithTimeout(ctx, time.Second)
-		err := s.memory.Acquire(once, n)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return resume.ErrClosed
-		}
-	}
-}

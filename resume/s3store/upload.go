@@ -46,6 +46,9 @@ type upload struct {
 
 	created, updated time.Time
 
+	published *published // while it is complete
+	lease     *lease     // the same: who delivers it
+
 	// What is durable is stored, which nobody can take back, and fresh of each
 	// claim. What is received is that and the blocks in memory.
 	stored  resume.Extents
@@ -170,6 +173,7 @@ func (u *upload) load(ctx context.Context, tainted bool) error {
 	u.plan = plan{size: r.PartSize, growing: r.Growing}
 	u.phase, u.epoch = r.Phase, r.Epoch
 	u.sha256, u.origin, u.result = r.SHA256, r.Origin, r.Result
+	u.published, u.lease = r.Publish, r.Lease
 	u.created, u.updated = fromSeconds(r.Created), fromSeconds(r.Updated)
 	u.stored = r.extents()
 	u.objects = r.Objects

@@ -32,8 +32,10 @@ type Server struct {
 
 	dir     string
 	program string
-	process *exec.Cmd
 	output  *bytes.Buffer
+
+	mu      sync.Mutex // a test may start it again beside what it does
+	process *exec.Cmd
 }
 
 // program builds the server, or finds it in Go's build cache.
@@ -81,6 +83,8 @@ func Start(t testing.TB) *Server {
 
 // Run starts the server again after Stop, with what it had.
 func (s *Server) Run() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.process = exec.Command(s.program, "--quiet", "--port", s.Endpoint, "--access", AccessKey, "--secret", SecretKey, "posix", s.dir)
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	s.process.Dir = s.dir
@@ -93,7 +97,7 @@ func (s *Server) Run() error {
 			return c.Close()
 		}
 		if time.Since(begun) > 30*time.Second {
-			s.Stop()
+			s.stop()
 			return fmt.Errorf("versitygw does not listen: %w\n%s", err, s.output)
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -102,6 +106,12 @@ func (s *Server) Run() error {
 
 // Stop ends the server as a crash would.
 func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop()
+}
+
+func (s *Server) stop() {
 	if s.process != nil {
 		_ = s.process.Process.Kill()
 		_ = s.process.Wait()
