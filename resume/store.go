@@ -325,5 +325,5 @@ type Publisher interface {
 	// what the first call did and returns the same location.
 	//
 	// dir has to be there. name is one path element, fit for the file system; see [SafeName].
-	Publish(ctx context.Context, id ID, dir, name string, conflict Conflict) (location string, err error)
+	Publish(ctx context.Context, id ID, dir, name string, o PublishOptions) (location string, err error)
 }

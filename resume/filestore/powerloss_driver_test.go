@@ -379,7 +379,11 @@ func (d *driver) publish(id resume.ID, f *fate) error {
 		conflict = resume.ConflictFail
 		name = "f-" + string(id)
 	}
-	location, err := d.store.Publish(context.Background(), id, publishDir, name, conflict)
+	o := resume.PublishOptions{Conflict: conflict, Mode: f.mode}
+	if f.sidecar != "" {
+		o.Sidecar = []byte(f.sidecar)
+	}
+	location, err := d.store.Publish(context.Background(), id, publishDir, name, o)
 	if err != nil {
 		return ignore(err)
 	}

@@ -67,12 +67,14 @@ func TestNothingPromisedIsLostWithThePower(t *testing.T) {
 // The test above has to fail then, or it would prove nothing.
 func TestPowerLossIsNoticedWithoutASync(t *testing.T) {
 	for name, lie := range map[string]func(op, path string) bool{
-		"data":            func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, partSuffix) },
-		"record":          func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, stateSuffix) },
-		"names":           func(op, path string) bool { return op == "syncdir" && path == crashDir },
-		"published names": func(op, path string) bool { return op == "syncdir" && path == publishDir },
+		"data":               func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, partSuffix) },
+		"record":             func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, stateSuffix) },
+		"names":              func(op, path string) bool { return op == "syncdir" && path == crashDir },
+		"published names":    func(op, path string) bool { return op == "syncdir" && path == publishDir },
+		"published modes":    func(op, path string) bool { return op == "own" },
+		"published sidecars": func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, ".json.tmp") },
 		"published content": func(op, path string) bool {
-			return op == "sync" && strings.HasPrefix(path, publishDir+"/.wsingest-upload")
+			return op == "sync" && strings.HasPrefix(path, publishDir+"/.wsingest-upload") && !strings.HasSuffix(path, ".json.tmp")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

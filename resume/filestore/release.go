@@ -77,9 +77,9 @@ func (u *upload) removeBehind() {
 		defer u.release()
 		defer u.endTurn()
 		u.mu.Lock()
-		temp := u.tempPath()
+		left := u.leftovers()
 		u.unlock()
-		u.store.removeBytes(u, temp)
+		u.store.removeBytes(u, left)
 	}
 	select {
 	case u.store.removals <- struct{}{}:
@@ -94,11 +94,8 @@ func (u *upload) removeBehind() {
 
 // removeBytes releases what an upload holds beside its record. What cannot be
 // removed now, the janitor removes with the record.
-func (s *Store) removeBytes(u *upload, temp string) {
-	for _, path := range []string{s.partPath(u.id), temp} {
-		if path == "" {
-			continue
-		}
+func (s *Store) removeBytes(u *upload, left []string) {
+	for _, path := range append(left, s.partPath(u.id)) {
 		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			u.log.Warn("file cannot be removed now", zap.String("path", path), zap.Error(err))
 		}
@@ -149,9 +146,10 @@ func (u *upload) delete(ctx context.Context, should func() bool) error {
 			return err
 		}
 	}
-	temp := u.tempPath()
+	u.forgetSidecar()
+	left := u.leftovers()
 	u.unlock()
-	err := u.store.removeFiles(u, temp)
+	err := u.store.removeFiles(u, left)
 	u.mu.Lock()
 	return err
 }
@@ -160,7 +158,7 @@ var errKept = errors.New("it is in use again")
 
 // removeFiles removes the record first, durably: bytes without a record are
 // nothing, but a record without bytes would promise what is gone.
-func (s *Store) removeFiles(u *upload, temp string) error {
+func (s *Store) removeFiles(u *upload, left []string) error {
 	err := s.fs.Remove(s.statePath(u.id))
 	switch {
 	case err == nil:
@@ -170,6 +168,6 @@ func (s *Store) removeFiles(u *upload, temp string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	s.removeBytes(u, temp)
+	s.removeBytes(u, left)
 	return nil
 }

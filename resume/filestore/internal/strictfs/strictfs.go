@@ -225,8 +225,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	if ino == dirIno {
 		return info{name: name, ino: ino, dir: true}, nil
 	}
-	n := f.files[ino]
-	return info{name: name, ino: ino, size: n.size, mtime: n.mtime}, nil
+	return infoOf(name, ino, f.files[ino]), nil
 }
 
 // SameFile implements [vfs.FS].
