@@ -165,6 +165,7 @@ func TestEveryEventIsObserved(t *testing.T) {
 	missing := map[middleware.EventKind]bool{
 		middleware.Connected: true, middleware.Disconnected: true, middleware.Opened: true, middleware.Resumed: true,
 		middleware.Completed: true, middleware.Delivered: true, middleware.Failed: true, middleware.Refused: true,
+		middleware.Durable: true, middleware.Attempted: true,
 	}
 	for len(missing) > 0 {
 		select {

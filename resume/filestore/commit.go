@@ -168,11 +168,15 @@ func (u *upload) commitOnce() {
 	u.unlock()
 
 	err := u.persist(s)
+	took := now().Sub(s.at)
+	if err == nil {
+		u.store.opts.OnCommit(took)
+	}
 
 	u.mu.Lock()
 	defer u.unlock()
 	u.commit.under = nil
-	u.commit.lasted = now().Sub(s.at)
+	u.commit.lasted = took
 	switch {
 	case u.dead != nil:
 	case isUnwritten(err) && vfs.IsFull(err) && !u.store.isClosed(): // Close does not wait for room

@@ -61,6 +61,7 @@ type Store struct {
 
 var (
 	_ resume.Publisher   = (*Store)(nil)
+	_ resume.FreeSpace   = (*Store)(nil)
 	_ resume.FileContent = (*content)(nil)
 )
 
