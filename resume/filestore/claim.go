@@ -236,7 +236,7 @@ func (c *claim) Rewind(ctx context.Context) (int64, error) {
 	}
 	to := c.checked
 	recorded := u.commit.void(c, to)
-	recorded = recorded || c.durable.cursor > to.cursor
+	recorded = recorded || u.commit.doubt || c.durable.cursor > to.cursor
 	c.runs = to.upTo(c.runs)
 	c.cursor = to.cursor
 	c.durable = c.durable.before(to)

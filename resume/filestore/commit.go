@@ -30,6 +30,9 @@ type committer struct {
 	taken, done uint64    // snapshots: how many were taken, how many are durable
 	under       *snapshot // the one that is on its way
 	hold        uint64    // no byte may be written before this one is done
+	again       bool      // the last one found no room
+	full        bool      // a sync found no room for bytes: none is taken in before they are written anew
+	doubt       bool      // a record may be on the disk that nobody was told of
 
 	lasted time.Duration // how long the last commit took
 }
@@ -38,6 +41,7 @@ type committer struct {
 type snapshot struct {
 	number uint64
 	part   vfs.File // to be synced, or nil
+	redo   bool     // what was received and is not durable is to be written anew before
 	size   int64    // the part file is cut to this, or -1
 	base   resume.Extents
 	marks  []claimMark
@@ -45,6 +49,8 @@ type snapshot struct {
 	next   outcome
 	record record
 	at     time.Time
+
+	received, durable resume.Extents // for redo
 }
 
 type claimMark struct {
@@ -126,6 +132,7 @@ func (u *upload) commitLoop() {
 	defer timer.Stop()
 	for {
 		u.mu.Lock()
+		u.awaitWriters()
 		if u.dead != nil || !u.commit.dirty {
 			u.commit.running = false
 			u.wake()
@@ -152,6 +159,9 @@ func (u *upload) commitLoop() {
 // for one gets as long a rest.
 func (u *upload) commitDue() time.Duration {
 	k := &u.commit
+	if k.again && !u.store.isClosed() {
+		return fullRetry - now().Sub(k.since)
+	}
 	if k.urgent || k.bytes >= u.store.opts.SyncBytes {
 		return 0
 	}
@@ -179,9 +189,9 @@ func (u *upload) commitOnce() {
 	u.commit.lasted = took
 	switch {
 	case u.dead != nil:
-	case isUnwritten(err) && vfs.IsFull(err) && !u.store.isClosed(): // Close does not wait for room
-		u.log.Warn("no room for the record of an upload: trying again", zap.Error(err))
-		u.commitAgain(s)
+	case mayPass(err) && !u.store.isClosed(): // Close does not wait for room
+		u.log.Warn("no room to make an upload durable: trying again", zap.Error(err))
+		u.commitAgain(s, err)
 	case err != nil:
 		u.fail(storageError(err))
 	default:
@@ -190,16 +200,24 @@ func (u *upload) commitOnce() {
 	u.wake()
 }
 
-func isUnwritten(err error) bool {
-	var e *unwritten
-	return errors.As(err, &e)
+// mayPass reports whether a commit failed for want of room, and nothing that was
+// promised is in doubt.
+func mayPass(err error) bool {
+	_, record := errors.AsType[*unwritten](err)
+	_, data := errors.AsType[*unsynced](err)
+	return (record || data) && vfs.IsFull(err)
 }
 
 // commitAgain has a later commit do what this one could not, since there was no
-// room for its record. Those who wait for it wait on.
-func (u *upload) commitAgain(s *snapshot) {
+// room. Those who wait for it wait on.
+func (u *upload) commitAgain(s *snapshot, err error) {
 	k := &u.commit
-	k.dirty, k.urgent, k.since = true, false, now()
+	if _, data := errors.AsType[*unsynced](err); data {
+		k.full = true
+	} else if u.journal != nil {
+		k.doubt = true
+	}
+	k.again, k.dirty, k.since = true, true, now()
 	k.data = k.data || s.part != nil
 }
 
@@ -211,6 +229,9 @@ func (u *upload) snapshot() *snapshot {
 	s := &snapshot{number: k.taken, size: -1, base: u.base, next: u.next, at: now()}
 	if k.data {
 		s.part = u.part
+	}
+	if k.full {
+		s.redo, s.received, s.durable = true, u.received(), u.durable()
 	}
 	if u.now.phase == resume.Receiving && u.next.phase != resume.Receiving {
 		s.size = u.info.Length
@@ -254,7 +275,7 @@ func (u *upload) persist(s *snapshot) error {
 		}
 	}
 	if err := s.persistData(); err != nil {
-		return fmt.Errorf("data: %w", err)
+		return fmt.Errorf("data: %w", &unsynced{err})
 	}
 	if err := u.journal.append(payload); err != nil {
 		return fmt.Errorf("record: %w", err)
@@ -267,6 +288,11 @@ func (u *upload) persist(s *snapshot) error {
 func (s *snapshot) persistData() error {
 	if s.part == nil {
 		return nil
+	}
+	if s.redo {
+		if err := rewrite(s.part, s.received, s.durable); err != nil {
+			return err
+		}
 	}
 	if s.size >= 0 {
 		info, err := s.part.Stat()
@@ -302,6 +328,12 @@ func (u *upload) openOwnJournal() (err error) {
 // committed tells of a snapshot that is durable now.
 func (u *upload) committed(s *snapshot) {
 	u.commit.done = s.number
+	u.commit.again, u.commit.doubt = false, false
+	if u.commit.full {
+		u.commit.full = false
+		u.log.Info("there is room again")
+		u.follow()
+	}
 	u.updated = fromSeconds(s.record.Updated)
 	before := u.durable().Size()
 	u.baseDurable = s.base

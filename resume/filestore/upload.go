@@ -171,7 +171,7 @@ func (u *upload) load(doubtful bool) error {
 	}
 	if doubtful {
 		if err := j.affirm(); err != nil {
-			return err
+			return storageError(err)
 		}
 		u.store.mu.Lock()
 		delete(u.store.suspect, u.id)

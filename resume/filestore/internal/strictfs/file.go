@@ -93,6 +93,11 @@ func (h *file) Sync() error {
 	if err := h.fs.before("sync", h.path); err != nil {
 		h.fs.mu.Lock()
 		h.fs.disk.forget(h.ino)
+		if h.fs.Drops {
+			was := h.n.mtime
+			*h.n = *h.fs.disk.file(h.ino).clone()
+			h.n.mtime = was
+		}
 		h.fs.mu.Unlock()
 		return err
 	}
