@@ -222,7 +222,8 @@ type Claim interface {
 	// Sync makes everything the claim has taken in durable before it returns.
 	// Calls from many claims share one trip to the disk where the storage can.
 	// Without it the store syncs by itself, in the background, often enough that
-	// Durable follows Cursor by a bounded time and number of bytes.
+	// Durable follows Cursor by a bounded time and number of bytes. ErrNoSpace
+	// when the storage is full: the claim goes on, and the store tries again.
 	Sync(ctx context.Context) error
 
 	// Finish declares that nothing else will be sent: it makes all of the upload
