@@ -34,6 +34,9 @@ func init() {
 //		reserve         <size>
 //		deliver         next [<method>] | file <path> {
 //			on_conflict   rename|overwrite|fail
+//			mode          <octal>
+//			chown         [<user>][:<group>]
+//			sidecar
 //			retry_for     <duration>
 //			redeliver_for <duration>|never
 //			keep_headers  <name>...
@@ -233,13 +236,10 @@ func (p *parser) parseDeliver() error {
 func (p *parser) deliverOption(d *Deliver, to string) error {
 	p.name = p.Val()
 	switch name := p.name; {
-	case name == "on_conflict" && to == "file":
-		if p.text(&d.OnConflict) != nil || !slices.Contains(conflicts, d.OnConflict) {
-			return p.Errf("on_conflict %q, expected %s", d.OnConflict, strings.Join(conflicts, ", "))
-		}
-		return nil
-	case name == "on_conflict":
-		return p.Err("on_conflict is for deliver file: there are no files to conflict with here")
+	case slices.Contains(fileOptions, name) && to == "file":
+		return p.fileOption(d)
+	case slices.Contains(fileOptions, name):
+		return p.Errf("%s is for deliver file: there are no files here", name)
 	case name == "retry_for":
 		if err := p.duration(&d.RetryFor); err != nil {
 			return err
@@ -257,7 +257,7 @@ func (p *parser) deliverOption(d *Deliver, to string) error {
 }
 
 // deliverOptions are the options of deliver, in the order of the documentation.
-var deliverOptions = []string{"on_conflict", "retry_for", "redeliver_for", "keep_headers", "keep_query"}
+var deliverOptions = append(slices.Clone(fileOptions), "retry_for", "redeliver_for", "keep_headers", "keep_query")
 
 func (p *parser) parseRedeliverFor(d *Deliver) error {
 	s := ""

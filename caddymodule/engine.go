@@ -33,6 +33,7 @@ type engine struct {
 	mu      sync.Mutex
 	options middleware.Options
 	ingest  *middleware.Ingest // nil: the store could not be opened yet
+	unwatch func()             // its memory is told no more
 
 	draining sync.Once
 	drained  chan struct{}
@@ -100,6 +101,7 @@ func (e *engine) get() (*middleware.Ingest, error) {
 		return nil, err
 	}
 	e.ingest = ingest
+	e.unwatch = counted.Watch(ingest)
 	return ingest, nil
 }
 
@@ -136,6 +138,7 @@ func (e *engine) retire() {
 			}
 		}()
 		_ = in.Retire(ctx) // fails only when drained, and that has logged it
+		e.unwatch()
 	}
 	if err := e.store.release(); err != nil {
 		e.log.logger().Error("closing the store of uploads", zap.Error(err))

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"io/fs"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/middleware/ticket"
+	"github.com/wsingest/wsingest/resume"
 )
 
 func init() {
@@ -151,6 +153,21 @@ type Deliver struct {
 	// `rename`.
 	OnConflict string `json:"on_conflict,omitempty"`
 
+	// Permissions of the file, in octal: 0400 to 0777. Folders that are made for it
+	// may be entered by whoever may read it. Default: 0600.
+	Mode string `json:"mode,omitempty"`
+
+	// User and group that the file and such folders belong to, by name or by
+	// number, as `chown` takes them: `app`, `app:www`, `:www`. Another user takes a
+	// Caddy that runs as root or with CAP_CHOWN; a group takes one that is in it.
+	// Default: those of Caddy.
+	Chown string `json:"chown,omitempty"`
+
+	// Whether what is known of the upload stands beside the file, as JSON in a file
+	// of the same name with `.upload.json` behind. It is there before the file is,
+	// and an upload is never published under its name. Default: false.
+	Sidecar bool `json:"sidecar,omitempty"`
+
 	// Method of the request that the next handler gets. Default: POST.
 	Method string `json:"method,omitempty"`
 
@@ -171,6 +188,9 @@ type Deliver struct {
 	// Parameters of the URL of the client's request that such a delivery needs,
 	// kept like the headers. Default: those of the protocol, without the ticket.
 	KeepQuery []string `json:"keep_query,omitempty"`
+
+	mode  fs.FileMode
+	owner *resume.FileOwner
 
 	keys bool // File is a key
 }

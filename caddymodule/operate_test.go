@@ -184,9 +184,18 @@ func TestEveryHandlerIsCounted(t *testing.T) {
 		`wsingest_connections{mode="full"}`:         0,
 		`wsingest_upload_size_bytes_count`:          3,
 		`wsingest_delivery_seconds_count`:           3,
+
+		`wsingest_delivery_attempts_total{outcome="taken"}`: 3,
+		// Two engines, and none of them twice for the reload.
+		`wsingest_memory_limit_bytes`: 2 * 256 << 20,
 	} {
 		if got := s.metric(name); got != want {
 			t.Errorf("%s is %v, expected %v", name, got, want)
+		}
+	}
+	for _, name := range []string{`wsingest_commit_seconds_count`, `wsingest_free_bytes{store="file:` + s.dir + `/data/caddy/ws_ingest"}`} {
+		if s.metric(name) < 1 {
+			t.Errorf("%s is not there", name)
 		}
 	}
 }

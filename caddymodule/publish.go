@@ -19,15 +19,22 @@ import (
 
 var conflicts = []string{string(resume.ConflictRename), string(resume.ConflictOverwrite), string(resume.ConflictFail)}
 
-// check finds what is nonsense in d, and makes the directory.
-func (d *Deliver) check() error {
+// check finds what is nonsense in d, looks up who files are to belong to, and
+// makes the directory.
+func (d *Deliver) check() (err error) {
+	if d.mode, err = parseMode(d.Mode); err != nil {
+		return fmt.Errorf("ws_ingest: deliver: mode is %w", err)
+	}
+	if d.owner, err = lookUpOwner(d.Chown); err != nil {
+		return fmt.Errorf("ws_ingest: deliver: chown is %w", err)
+	}
 	switch {
 	case d.RetryFor < 0:
 		return fmt.Errorf("ws_ingest: deliver: retry_for is %v, expected a duration that is not negative", time.Duration(d.RetryFor))
 	case d.File != "" && d.Method != "":
 		return errors.New("ws_ingest: deliver has both a file and a method for the next handler: there is one delivery, choose")
-	case d.File == "" && d.OnConflict != "":
-		return errors.New("ws_ingest: deliver: on_conflict needs a file")
+	case d.File == "" && (d.OnConflict != "" || d.Mode != "" || d.Chown != "" || d.Sidecar):
+		return errors.New("ws_ingest: deliver: on_conflict, mode, chown and sidecar need a file")
 	case d.OnConflict != "" && !slices.Contains(conflicts, d.OnConflict):
 		return fmt.Errorf("ws_ingest: deliver: on_conflict is %q, expected %s", d.OnConflict, strings.Join(conflicts, ", "))
 	case d.File == "":
@@ -57,6 +64,9 @@ func (d *Deliver) publish() *middleware.Publish {
 	return &middleware.Publish{
 		Dir:        dir,
 		OnConflict: resume.Conflict(d.OnConflict),
+		Mode:       d.mode,
+		Owner:      d.owner,
+		Sidecar:    d.Sidecar,
 		Path: func(r *http.Request, st resume.State) (string, error) {
 			repl := caddy.NewEmptyReplacer()
 			repl.Map(placeholders(st))

@@ -8,8 +8,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/middleware"
+	"github.com/wsingest/wsingest/resume"
 )
 
 // replay is a delivery without its client on the way through the routes of the
@@ -18,6 +20,7 @@ import (
 type replay struct {
 	engine    *engine
 	deliver   func(*http.Request, http.Handler)
+	upload    resume.State
 	taken     bool
 	elsewhere bool // it is for another engine
 }
@@ -30,15 +33,21 @@ func replayFrom(r *http.Request) *replay {
 }
 
 // replay is the engine's middleware.Options.Replay. Where a route wants to know
-// who the client is, and what says so was not kept, nobody takes the upload: it
-// waits for its client.
+// who the client is, what says so was not kept, and it has no MatchRedelivery,
+// nobody takes the upload: it waits for its client.
 func (e *engine) replay(r *http.Request, deliver func(*http.Request, http.Handler)) bool {
 	p := &replay{engine: e, deliver: deliver}
+	p.upload, _ = middleware.ReplayedFrom(r)
 	for _, srv := range serversOf(e.store) {
 		again := r.Clone(context.WithValue(r.Context(), replayKey{}, p))
-		srv.ServeHTTP(&discard{header: make(http.Header)}, again)
+		nowhere := &discard{header: make(http.Header)}
+		srv.ServeHTTP(nowhere, again)
 		if p.taken || p.elsewhere {
 			break
+		}
+		if nowhere.status == http.StatusUnauthorized || nowhere.status == http.StatusForbidden {
+			e.log.logger().Warn("an upload without its client does not get past the handlers in front of ws_ingest: should they let it, with the matcher ws_ingest_redelivery?",
+				zap.String("upload", string(p.upload.ID)), zap.Int("status", nowhere.status))
 		}
 	}
 	return !p.elsewhere
@@ -60,6 +69,7 @@ func (p *replay) take(h *Handler, r *http.Request, next caddyhttp.Handler) {
 		p.elsewhere = true
 	default:
 		p.taken = true
+		p.nameUser(h, replacer(r))
 		p.deliver(r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			file, ok := middleware.FileFrom(r)
 			if !ok {
@@ -67,6 +77,15 @@ func (p *replay) take(h *Handler, r *http.Request, next caddyhttp.Handler) {
 			}
 			handOver(w, r, file, next, h.log)
 		}))
+	}
+}
+
+// nameUser has handlers behind ours, and the path of a file, find who the upload
+// is from where they found it while the client was there.
+func (p *replay) nameUser(h *Handler, repl *caddy.Replacer) {
+	const user = "http.auth.user.id"
+	if _, known := repl.Get(user); !known && h.Owner == "" && h.tickets == nil && p.upload.Owner != "" {
+		repl.Set(user, p.upload.Owner)
 	}
 }
 

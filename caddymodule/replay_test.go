@@ -4,8 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
@@ -131,4 +136,69 @@ func TestDeadLettersAreListedAndTriedAgain(t *testing.T) {
 	if list := s.uploads(); len(list) != 1 || list[0].Phase != string(resume.Delivered) {
 		t.Errorf("there are %+v", list)
 	}
+}
+
+// An upload that needed a password to come in needs none to reach the app
+// without its client, where the route asks clients alone; and the app, and the
+// path of a file, learn whose it is as ever. Elsewhere it waits for its client,
+// and no client passes for such an upload.
+func TestAnUploadWithoutItsClientGetsPastTheLogin(t *testing.T) {
+	b := newBackend(t)
+	b.answer = down
+	forClients := strings.Replace(users, "basic_auth", "@client not ws_ingest_redelivery\n\tbasic_auth @client", 1)
+	site := fmt.Sprintf(`http://localhost:{{port}} {
+	handle /app/* {
+		%[1]s
+		ws_ingest
+		reverse_proxy %[3]s {
+			header_up X-User {http.auth.user.id}
+		}
+	}
+	handle /files/* {
+		%[1]s
+		ws_ingest {
+			sha256
+			deliver %%s
+		}
+		reverse_proxy %[3]s
+	}
+	handle /locked/* {
+		%[2]s
+		ws_ingest
+		reverse_proxy %[3]s
+	}
+}
+`, forClients, users, b.addr())
+	s := startServer(t, fmt.Sprintf(site, "next"))
+	url := "ws://localhost:" + s.port
+	toApp := abandon(t, url+"/app/a.bin", alice, b)
+	abandon(t, url+"/files/b.bin", bob, b)
+	locked := abandon(t, url+"/locked/c.bin", alice, b)
+	s.kill()
+
+	before := len(b.seen())
+	b.mu.Lock()
+	b.answer = nil
+	b.mu.Unlock()
+	s.start(fmt.Sprintf(site, "file {{dir}}/in/{http.auth.user.id}/{ws_ingest.name}"))
+	within(t, 20*time.Second, "two to be delivered, and the third not", func() bool {
+		list := s.undelivered()
+		return len(list) == 1 && list[0].ID == locked && list[0].Attempts > 0 && !list[0].Dead
+	})
+	seen := b.seen()[before:]
+	if len(seen) != 1 || seen[0].header.Get("X-User") != "alice" || seen[0].header.Get("Authorization") != "" ||
+		seen[0].header.Get("Idempotency-Key") != `"`+string(toApp)+`"` {
+		t.Errorf("the app got %+v", seen)
+	}
+	if got, err := os.ReadFile(filepath.Join(s.dir, "in", "bob", "a.bin")); err != nil || string(got) != "data" {
+		t.Errorf("bob's file has %q (%v)", got, err)
+	}
+	_, resp, err := websocket.Dial(deadline(t), url+"/app/a.bin", &websocket.DialOptions{Subprotocols: []string{protocol.Subprotocol}})
+	if err == nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a client without a password: %v, expected 401", err)
+	}
+	p := dial(t, url+"/locked/c.bin", alice, protocol.Subprotocol)
+	p.Send(open(locked, 4))
+	next[*protocol.Ready](p)
+	next[*protocol.Done](p)
 }

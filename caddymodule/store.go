@@ -37,6 +37,9 @@ type StoreOptions struct {
 	// OnExpire is to be told of every upload that the store removed because its
 	// time was over.
 	OnExpire func(resume.State)
+	// OnCommit is to be told how long it took to make bytes durable, where that is
+	// a trip to a disk.
+	OnCommit func(took time.Duration)
 }
 
 // ErrStoreInUse: another process has the store, which may be one that is about
@@ -93,6 +96,7 @@ func (s *FileStore) OpenStore(o StoreOptions) (resume.Store, error) {
 	return filestore.New(s.Path, filestore.Options{
 		Logger:           o.Logger,
 		OnExpire:         o.OnExpire,
+		OnCommit:         o.OnCommit,
 		ScanInterval:     s.scanInterval(),
 		ExpireUnfinished: time.Duration(s.Expire),
 		Reserve:          s.Reserve,
@@ -123,8 +127,9 @@ type store struct {
 	deliveries middleware.Deliveries
 	tell       eventQueue // what happens to uploads nobody has open
 
-	mu   sync.Mutex
-	open resume.Store
+	mu        sync.Mutex
+	open      resume.Store
+	unwatched func() // its space is told no more
 }
 
 // takeStore returns the store of module, opened if this process has not opened
@@ -155,11 +160,12 @@ func (s *store) get() (resume.Store, error) {
 	if s.open != nil {
 		return s.open, nil
 	}
-	opened, err := s.module.OpenStore(StoreOptions{Logger: s.log.logger(), OnExpire: s.expired})
+	opened, err := s.module.OpenStore(StoreOptions{Logger: s.log.logger(), OnExpire: s.expired, OnCommit: counted.Commit})
 	if err != nil {
 		return nil, fmt.Errorf("the store of uploads cannot be opened: %w", err)
 	}
 	s.open = opened
+	s.unwatched = counted.WatchStore(s.module.StoreKey(), opened)
 	return opened, nil
 }
 
@@ -178,6 +184,7 @@ func (s *store) Destruct() error {
 	if s.open == nil {
 		return nil
 	}
+	s.unwatched()
 	return s.open.Close()
 }
 

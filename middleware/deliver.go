@@ -98,15 +98,29 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 // tryOnce delivers, and has that confirmed. The app is not asked twice for the
 // sake of Confirm.
 func (in *Ingest) tryOnce(st resume.State, r *http.Request, next http.Handler) (protocol.Message, error) {
+	began := time.Now()
+	tried := func(o Outcome) {
+		in.opts.Observer(Event{Kind: Attempted, ID: st.ID, Owner: st.Owner, State: &st, Outcome: o, Duration: time.Since(began)})
+	}
 	answer := in.opts.Deliveries.kept(st.ID)
 	if answer == nil {
 		var err error
 		if answer, err = in.attempt(r, next, st); err != nil {
+			tried(OutcomeFailed)
 			return nil, err
 		}
 		in.opts.Deliveries.keep(st.ID, answer)
 	}
-	return answer, in.confirm(st, answer)
+	err := in.confirm(st, answer)
+	switch _, refused := answer.(*protocol.Error); {
+	case refused:
+		tried(OutcomeRefused)
+	case err != nil:
+		tried(OutcomeUnconfirmed)
+	default:
+		tried(OutcomeTaken)
+	}
+	return answer, err
 }
 
 // confirm tells Options.Confirm that the upload was taken.

@@ -17,6 +17,8 @@ type Deliveries struct {
 	running map[resume.ID]*delivery
 	taken   map[resume.ID]protocol.Message // what the app said, while that is not recorded yet
 	boxes   []*outbox
+
+	folders sync.Mutex // held by who makes folders for published files
 }
 
 type delivery struct {

@@ -6,6 +6,14 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
+// Memory returns how much of Options.Memory is given out, and how much there is:
+// file data on its way to the store, and what clients were promised room for.
+func (in *Ingest) Memory() (given, all int64) {
+	in.budget.mu.Lock()
+	defer in.budget.mu.Unlock()
+	return in.budget.leased, in.budget.total
+}
+
 // Connection is a snapshot of an upload connection.
 type Connection struct {
 	Remote string        // the client's address

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/wsingest/wsingest/middleware"
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
 )
@@ -39,4 +40,20 @@ func TestConnectionsShowsWhatIsUnderWay(t *testing.T) {
 	if got := <-seen; !slices.Equal(got, []resume.ID{id}) {
 		t.Errorf("during the delivery %v is listed as finishing, expected %s", got, id)
 	}
+}
+
+// What a client was promised room for counts as given out, until it has gone.
+func TestMemoryIsToldOf(t *testing.T) {
+	r := newRig(t, rigOptions{Options: middleware.Options{Memory: 8 << 20}})
+	if given, all := r.ingest.Memory(); given != 0 || all != 8<<20 {
+		t.Errorf("%d of %d bytes are given out, with nobody there", given, all)
+	}
+	p := r.full()
+	p.Send(open(resume.NewID(), 1<<20))
+	ready := next[*protocol.Ready](p)
+	if given, _ := r.ingest.Memory(); given < ready.Window || given > 8<<20 {
+		t.Errorf("%d bytes are given out for a window of %d", given, ready.Window)
+	}
+	p.WS.CloseNow()
+	waitFor(t, func() bool { given, _ := r.ingest.Memory(); return given == 0 })
 }

@@ -113,10 +113,14 @@ func newPacer(r *rig) *pacer {
 }
 
 func (p *pacer) send(n int) {
-	for p.sent+int64(n) > p.edge {
+	for n > 0 {
+		if k := min(n, int(p.edge-p.sent)); k > 0 {
+			p.Data(content(1, k))
+			p.sent += int64(k)
+			n -= k
+			continue
+		}
 		a := next[*protocol.Ack](p.peer)
 		p.window, p.edge = a.Window, max(p.edge, a.Received+a.Window)
 	}
-	p.Data(content(1, n))
-	p.sent += int64(n)
 }

@@ -13,18 +13,21 @@ type Event struct {
 	// ID and Owner of the upload; empty for events of a connection.
 	ID    resume.ID
 	Owner string
-	// State of the upload, for Opened, Resumed, Completed, Delivered and Rejected.
-	// Read only.
+	// State of the upload, for Opened, Resumed, Completed, Attempted, Delivered and
+	// Rejected. Read only.
 	State *resume.State
 	// Plain: the connection speaks no subprotocol.
 	Plain bool
 	// Code of a Failed event, and what ended the connection of a Disconnected
 	// one, if it was an error.
 	Code protocol.Code
+	// Outcome of an Attempted event.
+	Outcome Outcome
 	// Bytes taken in: by this connection for Disconnected, the upload's length
 	// for Completed and Delivered.
 	Bytes int64
-	// Duration since the connection, or the delivery, began.
+	// Duration since the connection, the delivery or the attempt began; for
+	// Durable, since bytes were taken in.
 	Duration time.Duration
 }
 
@@ -37,9 +40,21 @@ const (
 	Opened       EventKind = "opened"    // an upload was created
 	Resumed      EventKind = "resumed"   // an upload that had bytes was taken up
 	Completed    EventKind = "completed" // all bytes durable and verified
+	Durable      EventKind = "durable"   // bytes that a sending client was timed by are on stable storage
+	Attempted    EventKind = "attempted" // a delivery was tried
 	Delivered    EventKind = "delivered" // the app or the directory has it
 	Rejected     EventKind = "rejected"  // the app, or the directory, refused it for good
 	Failed       EventKind = "failed"    // an error went to a client
 	Refused      EventKind = "refused"   // an upgrade was refused
 	Died         EventKind = "died"      // a silent connection was cut
+)
+
+// Outcome says what came of one try to deliver.
+type Outcome string
+
+const (
+	OutcomeTaken       Outcome = "taken"       // the app or the directory has it
+	OutcomeRefused     Outcome = "refused"     // for good, or until its client is there
+	OutcomeFailed      Outcome = "failed"      // it is tried again
+	OutcomeUnconfirmed Outcome = "unconfirmed" // it was taken, but Confirm failed: that is tried again
 )

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
+	"runtime"
 	"strings"
 	"time"
 
@@ -233,6 +235,16 @@ type Publish struct {
 	Path func(*http.Request, resume.State) (string, error)
 	// OnConflict is what happens when the name is taken. "": rename.
 	OnConflict resume.Conflict
+	// Mode is the permissions of the files, 0400 to 0777. Folders that are made
+	// for them may be entered by whoever may read the files. 0: 0600.
+	Mode fs.FileMode
+	// Owner of the files, and of such folders, where the process may give files
+	// away; see resume.FileOwner. nil: the process.
+	Owner *resume.FileOwner
+	// Sidecar puts what is known of an upload beside its file: a [Sidecar] as
+	// JSON, under the file's name with ".upload.json" behind. It is there before
+	// the file is.
+	Sidecar bool
 }
 
 // Replay says where an upload goes that is delivered without its client.
@@ -337,6 +349,12 @@ func (o Options) withDefaults() (Options, error) {
 	if p := o.Publish; p != nil {
 		if p.Dir == "" {
 			refuse("Publish.Dir is empty, expected a directory")
+		}
+		if p.Mode&^0o777 != 0 || p.Mode != 0 && p.Mode&0o400 == 0 {
+			refuse("Publish.Mode is %#o, expected 0 (0600) or 0400 to 0777", uint32(p.Mode))
+		}
+		if w := p.Owner; w != nil && (w.UID < -1 || w.GID < -1 || runtime.GOOS == "windows") {
+			refuse("Publish.Owner is %+v, expected ids of a Unix, -1 for one that stays as it is", *w)
 		}
 		switch p.OnConflict {
 		case "", resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail:

@@ -126,6 +126,8 @@ func TestNonsenseOptionsAreRefusedByName(t *testing.T) {
 		"Keepalive.Timeout":        {Keepalive: middleware.Keepalive{Interval: 10 * time.Second, Timeout: 11 * time.Second}},
 		"Publish.Dir":              {Publish: &middleware.Publish{}},
 		"Publish.OnConflict":       {Publish: &middleware.Publish{Dir: "/x", OnConflict: "merge"}},
+		"Publish.Mode":             {Publish: &middleware.Publish{Dir: "/x", Mode: 0o7777}},
+		"Publish.Owner":            {Publish: &middleware.Publish{Dir: "/x", Owner: &resume.FileOwner{UID: -2}}},
 		"Routes":                   {Routes: []string{"/ok/", "not a pattern at all"}},
 		"cannot publish files":     {Publish: &middleware.Publish{Dir: "/x"}},
 	} {
@@ -163,6 +165,7 @@ func TestEveryEventIsObserved(t *testing.T) {
 	missing := map[middleware.EventKind]bool{
 		middleware.Connected: true, middleware.Disconnected: true, middleware.Opened: true, middleware.Resumed: true,
 		middleware.Completed: true, middleware.Delivered: true, middleware.Failed: true, middleware.Refused: true,
+		middleware.Durable: true, middleware.Attempted: true,
 	}
 	for len(missing) > 0 {
 		select {

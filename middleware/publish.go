@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
@@ -26,15 +24,18 @@ func (in *Ingest) publish(upgrade *http.Request, st resume.State) (protocol.Mess
 	}
 	dir := filepath.Join(p.Dir, folder)
 	if folder != "" {
-		if err := makeFolders(p.Dir, folder); err != nil {
+		if err := in.opts.Deliveries.makeFolders(p, st.ID, folder); err != nil {
 			return nil, err
 		}
 	}
-	conflict := p.OnConflict
-	if conflict == "" {
-		conflict = resume.ConflictRename
+	o := resume.PublishOptions{Conflict: p.OnConflict, Mode: p.Mode, Owner: p.Owner}
+	if o.Conflict == "" {
+		o.Conflict = resume.ConflictRename
 	}
-	location, err := in.store.(resume.Publisher).Publish(in.work, st.ID, dir, name, conflict)
+	if p.Sidecar {
+		o.Sidecar = sidecarOf(st)
+	}
+	location, err := in.store.(resume.Publisher).Publish(in.work, st.ID, dir, name, o)
 	if errors.Is(err, resume.ErrExists) {
 		return rejection(st, fmt.Sprintf("A file named %q exists already. Send it again under another name.", name)), nil
 	}
@@ -68,35 +69,4 @@ func (p *Publish) place(upgrade *http.Request, st resume.State) (folder, name st
 		return "", resume.SafeName(p.Name(st)), nil
 	}
 	return "", resume.SafeName(st.Name), nil
-}
-
-// makeFolders makes the folders below dir, one in the other, durably: a file
-// published into one must not go with it when the power does.
-func makeFolders(dir, folders string) error {
-	for folder := range strings.SplitSeq(folders, string(filepath.Separator)) {
-		parent := dir
-		dir = filepath.Join(dir, folder)
-		switch err := os.Mkdir(dir, 0o755); {
-		case errors.Is(err, os.ErrExist):
-			continue
-		case err != nil:
-			return err
-		}
-		if err := syncDir(parent); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// syncDir makes what was created in dir durable. Windows has no such thing.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

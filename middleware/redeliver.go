@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -46,6 +47,7 @@ func (in *Ingest) redeliver(l *letter) (gone bool, err error) {
 	if err != nil {
 		return false, &finalError{err}
 	}
+	r = r.WithContext(context.WithValue(r.Context(), replayed{}, st))
 	deliver := func(r *http.Request, next http.Handler) {
 		err = in.deliverAlone(st, r, next)
 	}
@@ -56,6 +58,15 @@ func (in *Ingest) redeliver(l *letter) (gone bool, err error) {
 		return moved, errNobody
 	}
 	return err == nil, err
+}
+
+type replayed struct{}
+
+// ReplayedFrom returns the upload that a request was made for which
+// [Replay.To] got; ok is false of another request.
+func ReplayedFrom(r *http.Request) (st resume.State, ok bool) {
+	st, ok = r.Context().Value(replayed{}).(resume.State)
+	return st, ok
 }
 
 var errNobody = errors.New("no handler takes it on its route now")

@@ -32,6 +32,7 @@ type upload struct {
 	// Guarded by the session's mu.
 	received     int64 // taken in by the claim
 	ackedDurable int64 // told the client
+	timed        timed
 }
 
 // completion is a finished upload on its way to its app.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -47,7 +48,13 @@ func TestWebhookHearsOfEveryUpload(t *testing.T) {
 			h := &hook{answers: c.answers}
 			server := httptest.NewServer(h)
 			defer server.Close()
+			var outcomes []middleware.Outcome
 			r := newRig(t, rigOptions{Options: middleware.Options{
+				Observer: func(e middleware.Event) {
+					if e.Kind == middleware.Attempted {
+						outcomes = append(outcomes, e.Outcome)
+					}
+				},
 				Owner:   func(*http.Request) string { return "alice" },
 				Confirm: (&middleware.Webhook{URL: server.URL}).Confirm,
 			}})
@@ -63,6 +70,10 @@ func TestWebhookHearsOfEveryUpload(t *testing.T) {
 
 			if len(h.bodies) != c.calls {
 				t.Fatalf("the webhook was called %d times, expected %d", len(h.bodies), c.calls)
+			}
+			want := append(slices.Repeat([]middleware.Outcome{middleware.OutcomeUnconfirmed}, c.calls-1), middleware.OutcomeTaken)
+			if !slices.Equal(outcomes, want) {
+				t.Errorf("the tries were %v, expected %v", outcomes, want)
 			}
 			for i, b := range h.bodies {
 				if b.ID != string(id) || b.Owner != "alice" || b.Length != 4 || b.Status != http.StatusCreated ||

@@ -133,6 +133,7 @@ func (s *session) took(up *upload, n int) {
 	s.stored += int64(n)
 	if up != nil {
 		up.received = up.claim.Cursor()
+		s.timeFrom(up)
 	}
 }
 
@@ -188,6 +189,7 @@ func (s *session) tellIfDue(up *upload) {
 
 // progress returns the ack that is due, nil if none is. out calls it.
 func (s *session) progress() *protocol.Ack {
+	s.observeLag()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	up := s.up

@@ -222,7 +222,8 @@ type Claim interface {
 	// Sync makes everything the claim has taken in durable before it returns.
 	// Calls from many claims share one trip to the disk where the storage can.
 	// Without it the store syncs by itself, in the background, often enough that
-	// Durable follows Cursor by a bounded time and number of bytes.
+	// Durable follows Cursor by a bounded time and number of bytes. ErrNoSpace
+	// when the storage is full: the claim goes on, and the store tries again.
 	Sync(ctx context.Context) error
 
 	// Finish declares that nothing else will be sent: it makes all of the upload
@@ -325,5 +326,5 @@ type Publisher interface {
 	// what the first call did and returns the same location.
 	//
 	// dir has to be there. name is one path element, fit for the file system; see [SafeName].
-	Publish(ctx context.Context, id ID, dir, name string, conflict Conflict) (location string, err error)
+	Publish(ctx context.Context, id ID, dir, name string, o PublishOptions) (location string, err error)
 }

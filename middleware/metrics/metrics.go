@@ -2,13 +2,18 @@
 //
 //	observer := metrics.New()
 //	prometheus.MustRegister(observer)
+//	store, err := filestore.New(dir, filestore.Options{OnCommit: observer.Commit})
 //	ingest, err := middleware.New(store, middleware.Options{Observer: observer.Observe})
+//	observer.Watch(ingest)
+//	observer.WatchStore(dir, store)
 //
 // An observer may be given to any number of engines; they are counted together.
 // The values of its labels are few, and none is a client's to choose.
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wsingest/wsingest/middleware"
@@ -25,6 +30,10 @@ type Observer struct {
 	bytes       *prometheus.CounterVec
 	size        prometheus.Histogram
 	delivery    prometheus.Histogram
+	attempts    *prometheus.CounterVec
+	lag         prometheus.Histogram
+	commit      prometheus.Histogram
+	watched     watched
 }
 
 // New returns an observer that has seen nothing yet.
@@ -44,6 +53,14 @@ func New() *Observer {
 			Help: "Length of complete uploads.", Buckets: prometheus.ExponentialBuckets(64<<10, 8, 8)}), // 64 KiB to 128 GiB
 		delivery: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "wsingest", Name: "delivery_seconds",
 			Help: "Time from a complete upload to the answer of who took it, retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 5, 9)}), // 1 ms to 6 min
+		attempts: prometheus.NewCounterVec(opts("delivery_attempts_total", "Tries to deliver an upload, by what came of them."), []string{"outcome"}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "wsingest", Name: "ack_lag_seconds",
+			Help: "Time from bytes taken in to bytes on stable storage, of uploads that go on; a sample now and then.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}), // 1 ms to 16 s
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "wsingest", Name: "commit_seconds",
+			Help: "Time of a trip to the disk that makes bytes durable, of stores on a disk.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 9)}), // 1 ms to 7 s
+	}
+	for _, outcome := range outcomes {
+		o.attempts.WithLabelValues(string(outcome))
 	}
 	for _, mode := range []string{full, plain} {
 		o.connected.WithLabelValues(mode)
@@ -64,6 +81,11 @@ const (
 var uploadEvents = []middleware.EventKind{
 	middleware.Opened, middleware.Resumed, middleware.Completed, middleware.Delivered, middleware.Rejected,
 }
+
+var outcomes = []middleware.Outcome{middleware.OutcomeTaken, middleware.OutcomeRefused, middleware.OutcomeFailed, middleware.OutcomeUnconfirmed}
+
+// Commit is for filestore.Options.OnCommit.
+func (o *Observer) Commit(took time.Duration) { o.commit.Observe(took.Seconds()) }
 
 // Observe is for middleware.Options.Observer.
 func (o *Observer) Observe(e middleware.Event) {
@@ -87,6 +109,10 @@ func (o *Observer) Observe(e middleware.Event) {
 	case middleware.Completed:
 		o.size.Observe(float64(e.Bytes))
 		o.uploads.WithLabelValues(string(e.Kind)).Inc()
+	case middleware.Durable:
+		o.lag.Observe(e.Duration.Seconds())
+	case middleware.Attempted:
+		o.attempts.WithLabelValues(string(e.Outcome)).Inc()
 	case middleware.Delivered:
 		o.delivery.Observe(e.Duration.Seconds())
 		o.uploads.WithLabelValues(string(e.Kind)).Inc()
@@ -96,7 +122,8 @@ func (o *Observer) Observe(e middleware.Event) {
 }
 
 func (o *Observer) collectors() []prometheus.Collector {
-	return []prometheus.Collector{o.connected, o.connections, o.dead, o.refused, o.uploads, o.errors, o.bytes, o.size, o.delivery}
+	return []prometheus.Collector{o.connected, o.connections, o.dead, o.refused, o.uploads, o.errors, o.bytes, o.size, o.delivery,
+		o.attempts, o.lag, o.commit, &o.watched}
 }
 
 // Describe implements prometheus.Collector.

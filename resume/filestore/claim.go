@@ -236,7 +236,7 @@ func (c *claim) Rewind(ctx context.Context) (int64, error) {
 	}
 	to := c.checked
 	recorded := u.commit.void(c, to)
-	recorded = recorded || c.durable.cursor > to.cursor
+	recorded = recorded || u.commit.doubt || c.durable.cursor > to.cursor
 	c.runs = to.upTo(c.runs)
 	c.cursor = to.cursor
 	c.durable = c.durable.before(to)
@@ -262,11 +262,23 @@ func (c *claim) Sync(ctx context.Context) error {
 	if c.err != nil {
 		return c.err
 	}
-	if !u.commit.dirty { // it is on its way
-		return u.wrapNil(u.waitCommit(ctx, u.commit.taken))
+	until := u.commit.taken
+	if u.commit.dirty { // else it is on its way
+		u.dirty(true)
+		until++
 	}
-	u.dirty(true)
-	return u.wrapNil(u.waitCommit(ctx, u.commit.taken+1))
+	for u.commit.done < until {
+		switch {
+		case u.dead != nil:
+			return u.wrap(u.dead)
+		case u.commit.again: // who may have to go is not to wait for room
+			return u.wrap(resume.ErrNoSpace)
+		}
+		if err := u.wait(ctx); err != nil {
+			return u.wrap(err)
+		}
+	}
+	return nil
 }
 
 // Close implements [resume.Claim].

@@ -30,6 +30,9 @@ type committer struct {
 	taken, done uint64    // snapshots: how many were taken, how many are durable
 	under       *snapshot // the one that is on its way
 	hold        uint64    // no byte may be written before this one is done
+	again       bool      // the last one found no room
+	full        bool      // a sync found no room for bytes: none is taken in before they are written anew
+	doubt       bool      // a record may be on the disk that nobody was told of
 
 	lasted time.Duration // how long the last commit took
 }
@@ -41,6 +44,7 @@ type snapshot struct {
 	small  bool     // it goes to the journal
 	buffer *buffer  // and its bytes are here, or nil
 	out    bool     // or it leaves that
+	redo   bool     // what was received and is not durable is to be written anew before
 	size   int64    // the part file is cut to this, or -1
 	base   resume.Extents
 	marks  []claimMark
@@ -48,6 +52,8 @@ type snapshot struct {
 	next   outcome
 	record record
 	at     time.Time
+
+	received, durable resume.Extents // for redo
 }
 
 type claimMark struct {
@@ -129,6 +135,7 @@ func (u *upload) commitLoop() {
 	defer timer.Stop()
 	for {
 		u.mu.Lock()
+		u.awaitWriters()
 		if u.dead != nil || !u.commit.dirty {
 			u.commit.running = false
 			u.wake()
@@ -159,6 +166,9 @@ func (u *upload) commitLoop() {
 // for one gets as long a rest.
 func (u *upload) commitDue() time.Duration {
 	k := &u.commit
+	if k.again && !u.store.isClosed() {
+		return fullRetry - now().Sub(k.since)
+	}
 	if k.urgent || k.bytes >= u.store.opts.SyncBytes {
 		return 0
 	}
@@ -175,16 +185,20 @@ func (u *upload) commitOnce() {
 	u.unlock()
 
 	err := u.persist(s)
+	took := now().Sub(s.at)
+	if err == nil {
+		u.store.opts.OnCommit(took)
+	}
 
 	u.mu.Lock()
 	defer u.unlock()
 	u.commit.under = nil
-	u.commit.lasted = now().Sub(s.at)
+	u.commit.lasted = took
 	switch {
 	case u.dead != nil:
-	case isUnwritten(err) && vfs.IsFull(err) && !u.store.isClosed(): // Close does not wait for room
-		u.log.Warn("no room for the record of an upload: trying again", zap.Error(err))
-		u.commitAgain(s)
+	case mayPass(err) && !u.store.isClosed(): // Close does not wait for room
+		u.log.Warn("no room to make an upload durable: trying again", zap.Error(err))
+		u.commitAgain(s, err)
 	case err != nil:
 		u.fail(storageError(err))
 	default:
@@ -193,16 +207,24 @@ func (u *upload) commitOnce() {
 	u.wake()
 }
 
-func isUnwritten(err error) bool {
-	var e *unwritten
-	return errors.As(err, &e)
+// mayPass reports whether a commit failed for want of room, and nothing that was
+// promised is in doubt.
+func mayPass(err error) bool {
+	_, record := errors.AsType[*unwritten](err)
+	_, data := errors.AsType[*unsynced](err)
+	return (record || data) && vfs.IsFull(err)
 }
 
 // commitAgain has a later commit do what this one could not, since there was no
-// room for its record. Those who wait for it wait on.
-func (u *upload) commitAgain(s *snapshot) {
+// room. Those who wait for it wait on.
+func (u *upload) commitAgain(s *snapshot, err error) {
 	k := &u.commit
-	k.dirty, k.urgent, k.since = true, false, now()
+	if _, data := errors.AsType[*unsynced](err); data {
+		k.full = true
+	} else if u.slots != nil {
+		k.doubt = true
+	}
+	k.again, k.dirty, k.since = true, true, now()
 	k.data = k.data || s.part != nil
 }
 
@@ -216,6 +238,9 @@ func (u *upload) snapshot() *snapshot {
 		s.buffer, _ = u.part.(*buffer)
 	} else if k.data {
 		s.part, _ = u.part.(vfs.File)
+	}
+	if k.full {
+		s.redo, s.received, s.durable = true, u.received(), u.durable()
 	}
 	if u.now.phase == resume.Receiving && u.next.phase != resume.Receiving {
 		s.size = u.info.Length
@@ -264,7 +289,7 @@ func (u *upload) persist(s *snapshot) error {
 		}
 	}
 	if err := s.persistData(); err != nil {
-		return fmt.Errorf("data: %w", err)
+		return fmt.Errorf("data: %w", &unsynced{err})
 	}
 	if err := u.slots.append(payload); err != nil {
 		return fmt.Errorf("record: %w", err)
@@ -277,6 +302,11 @@ func (u *upload) persist(s *snapshot) error {
 func (s *snapshot) persistData() error {
 	if s.part == nil {
 		return nil
+	}
+	if s.redo {
+		if err := rewrite(s.part, s.received, s.durable); err != nil {
+			return err
+		}
 	}
 	if s.size >= 0 {
 		info, err := s.part.Stat()
@@ -314,6 +344,12 @@ func (u *upload) committed(s *snapshot) {
 	u.commit.done = s.number
 	if s.out {
 		u.out()
+	}
+	u.commit.again, u.commit.doubt = false, false
+	if u.commit.full {
+		u.commit.full = false
+		u.log.Info("there is room again")
+		u.follow()
 	}
 	u.updated = fromSeconds(s.record.Updated)
 	before := u.durable().Size()

@@ -55,6 +55,8 @@ func TestFormatIsAsDocumented(t *testing.T) {
 		"`.lock`, `clean`":                        lockName == ".lock" && clean == "clean",
 		"`.part`, `.state`":                       partSuffix == ".part" && stateSuffix == ".state",
 		"`.wsingest-<id>.tmp`":                    tempName("x", "/d/f") == "/d/.wsingest-x.tmp",
+		"`.wsingest-<id>.json.tmp`":               sidecarTemp("x", "/d/f") == "/d/.wsingest-x.json.tmp",
+		"`.upload.json`":                          resume.SidecarSuffix == ".upload.json",
 		"part files without a record: 1 hour":     orphanAge.Hours() == 1,
 	} {
 		if !holds {
@@ -142,7 +144,7 @@ func TestTheLargestRecordFits(t *testing.T) {
 			Epoch: 1<<64 - 1, Created: 1 << 40, Updated: 1 << 40,
 			Extents: []extent{{0, resume.Unbounded, 1<<32 - 1}}, SHA256: make([]byte, 32),
 			Result:  make([]byte, resume.MaxResultSize),
-			Publish: &intent{Path: text(strings.Repeat(unit, 4096)), Done: true, Copied: true},
+			Publish: &intent{Path: text(strings.Repeat(unit, 4096)), Done: true, Copied: true, Sidecar: &[2]int64{1 << 40, 1<<32 - 1}},
 		}
 		// Short keys cost most; there are only so many of one byte.
 		for left := resume.MaxMetadataSize; left > 2; left -= 2 {

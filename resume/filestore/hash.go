@@ -83,7 +83,7 @@ func (u *upload) follow() {
 
 // hashable returns how many bytes can be hashed now, at most a block.
 func (u *upload) hashable() int {
-	if !u.info.WantSHA256 || u.next.phase != resume.Receiving || u.dead != nil {
+	if !u.info.WantSHA256 || u.next.phase != resume.Receiving || u.dead != nil || u.commit.full {
 		return 0
 	}
 	n := min(u.contiguousFrom(u.hash.off)-u.hash.off, u.store.block)

@@ -98,7 +98,7 @@ func (s *Store) scanJournal(ctx context.Context) {
 
 // overdue reports whether an upload in the journal has expired, unless somebody
 // has it open.
-func (s *Store) overdue(p place) bool {
+func (s *Store) overdue(p kept) bool {
 	d := Never
 	switch p.phase {
 	case resume.Receiving[0]:

@@ -46,7 +46,7 @@ type journal struct {
 	idle    sync.Cond // signals that the goroutine has ended
 
 	mu       sync.RWMutex // held for reading while a segment is read
-	held     map[resume.ID]place
+	held     map[resume.ID]kept
 	alive    int64 // bytes in the journal that somebody needs
 	segments []*segment
 
@@ -59,7 +59,7 @@ type journal struct {
 }
 
 func newJournal(fsys vfs.FS, dir string, log *zap.Logger) *journal {
-	j := &journal{fs: fsys, dir: dir, log: log, size: segmentSize, held: make(map[resume.ID]place)}
+	j := &journal{fs: fsys, dir: dir, log: log, size: segmentSize, held: make(map[resume.ID]kept)}
 	j.idle.L = &j.queue
 	if free, known := fsys.Free(dir); known {
 		j.size = min(max(free/256, leastSegment), segmentSize)

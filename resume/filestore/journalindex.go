@@ -6,8 +6,8 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// place is where the journal has an upload.
-type place struct {
+// kept is where the journal has an upload.
+type kept struct {
 	seg     *segment // of the newest record
 	off     uint32   // where in it
 	n       uint32   // bytes
@@ -38,7 +38,7 @@ func (j *journal) note(seg *segment, e *entry) {
 		return
 	}
 	seg.ids = append(seg.ids, e.id)
-	p := place{seg: seg, off: uint32(e.recordAt()), n: uint32(len(e.record)), updated: e.updated, phase: e.phase}
+	p := kept{seg: seg, off: uint32(e.recordAt()), n: uint32(len(e.record)), updated: e.updated, phase: e.phase}
 	if e.kind == entryMore {
 		p.pieces = old.pieces
 	}
@@ -50,7 +50,7 @@ func (j *journal) note(seg *segment, e *entry) {
 }
 
 // alive returns how many bytes of the journal the upload keeps.
-func (p place) alive(id resume.ID) int64 {
+func (p kept) alive(id resume.ID) int64 {
 	n := entryHeader + int64(len(id)) + int64(p.n)
 	for _, q := range p.pieces {
 		n += int64(q.n)
@@ -58,7 +58,7 @@ func (p place) alive(id resume.ID) int64 {
 	return n
 }
 
-func (p place) in(seg *segment) bool {
+func (p kept) in(seg *segment) bool {
 	if p.seg == seg {
 		return true
 	}
@@ -88,7 +88,7 @@ func (j *journal) content(id resume.ID) ([]byte, error) {
 	return j.held[id].content()
 }
 
-func (p place) content() ([]byte, error) {
+func (p kept) content() ([]byte, error) {
 	end := int64(0)
 	for _, q := range p.pieces {
 		end = max(end, q.at+int64(q.n))
@@ -141,7 +141,7 @@ func (j *journal) has(id resume.ID) bool {
 }
 
 // each calls f with every upload in the journal that pick chooses.
-func (j *journal) each(pick func(place) bool, f func(resume.ID) bool) bool {
+func (j *journal) each(pick func(kept) bool, f func(resume.ID) bool) bool {
 	j.mu.RLock()
 	ids := make([]resume.ID, 0, len(j.held))
 	for id, p := range j.held {

@@ -51,6 +51,11 @@ type Options struct {
 	// It must not block for long, nor close the store. Nil: nobody is.
 	OnExpire func(resume.State)
 
+	// OnCommit is told how long each trip to the disk took behind which bytes of
+	// an upload, or what became of it, were durable. It must not block. Nil:
+	// nobody is.
+	OnCommit func(took time.Duration)
+
 	// ScanInterval is how often the directory is looked through for what has
 	// expired: 1 s or more, default 10 min, [Never] for not at all.
 	ScanInterval time.Duration
@@ -71,6 +76,9 @@ func (o Options) expiry(p resume.Phase) time.Duration {
 func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.OnCommit == nil {
+		o.OnCommit = func(time.Duration) {}
 	}
 	if o.SyncBytes == 0 {
 		o.SyncBytes = 8 << 20

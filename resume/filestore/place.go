@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
 )
 
 // maxNames bounds the search for a free name.
@@ -19,9 +20,10 @@ const maxNames = 10_000
 // maxName is the longest file name in bytes that common file systems take.
 const maxName = 255
 
-// numbered returns the n-th name to try for name: "a.txt", "a (1).txt", ...
-func numbered(name string, n int) string {
-	if n == 0 {
+// numbered returns the n-th name to try for name, of at most so many bytes:
+// "a.txt", "a (1).txt", ...
+func numbered(name string, n, most int) string {
+	if n == 0 && len(name) <= most {
 		return name
 	}
 	ext := filepath.Ext(name)
@@ -31,8 +33,11 @@ func numbered(name string, n int) string {
 	if ext == name {
 		ext = ""
 	}
-	stem, number := strings.TrimSuffix(name, ext), fmt.Sprintf(" (%d)", n)
-	for len(stem)+len(number)+len(ext) > maxName {
+	stem, number := strings.TrimSuffix(name, ext), ""
+	if n > 0 {
+		number = fmt.Sprintf(" (%d)", n)
+	}
+	for len(stem)+len(number)+len(ext) > most {
 		_, size := utf8.DecodeLastRuneInString(stem)
 		if size == 0 {
 			break
@@ -42,65 +47,129 @@ func numbered(name string, n int) string {
 	return stem + number + ext
 }
 
-// free returns fs.ErrExist when there is something at path.
-func (s *Store) free(path string) error {
-	_, err := s.fs.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+// free returns fs.ErrExist when the name is taken, or is that of a sidecar.
+func (p place) free() error {
+	taken := &fs.PathError{Op: "publish", Path: p.path, Err: fs.ErrExist}
+	if p.o.Sidecar != nil && isSidecar(filepath.Base(p.path)) {
+		return taken
+	}
+	if p.replaces() {
 		return nil
-	case err == nil:
-		return &fs.PathError{Op: "publish", Path: path, Err: fs.ErrExist}
 	}
-	return err
+	names := []string{p.path}
+	if p.o.Sidecar != nil {
+		names = append(names, p.path+resume.SidecarSuffix)
+	}
+	for _, name := range names {
+		switch _, err := p.s.fs.Stat(name); {
+		case err == nil:
+			return taken
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	return nil
 }
 
-// tempPath is where a file stands for the moment before it gets its final
-// name, "" when it was not being published.
-func (u *upload) tempPath() string {
-	if u.next.publish == nil {
-		return ""
+// leftovers are the hidden names that a publication may have left, in the
+// directory it was for.
+func (u *upload) leftovers() []string {
+	p := u.next.publish
+	switch {
+	case p == nil:
+		return nil
+	case p.Sidecar == nil:
+		return []string{tempName(u.id, string(p.Path))}
 	}
-	return tempName(u.id, string(u.next.publish.Path))
+	return []string{tempName(u.id, string(p.Path)), sidecarTemp(u.id, string(p.Path))}
 }
 
-// tempName is in the directory of path, and hidden.
+// tempName is where a file stands for the moment before it gets its final name:
+// in the directory of path, and hidden.
 func tempName(id resume.ID, path string) string {
 	return filepath.Join(filepath.Dir(path), ".wsingest-"+string(id)+".tmp")
 }
 
-// linkTo gives the part file path as its second name.
-func (s *Store) linkTo(id resume.ID, path string, replace bool) error {
-	if !replace {
-		return s.fs.Link(s.partPath(id), path)
-	}
-	temp := tempName(id, path)
-	if err := s.removeIfThere(temp); err != nil {
-		return err
-	}
-	if err := s.fs.Link(s.partPath(id), temp); err != nil {
-		return err
-	}
-	if err := s.fs.Rename(temp, path); err != nil {
-		return errors.Join(err, s.removeIfThere(temp))
-	}
-	// rename(2) does nothing when both are names of one file.
-	return s.removeIfThere(temp)
+// place is where the part file of an upload is put, and how.
+type place struct {
+	s    *Store
+	id   resume.ID
+	path string
+	o    resume.PublishOptions
 }
 
-// copyTo copies the part file to path, which appears when the copy is durable.
-func (s *Store) copyTo(id resume.ID, path string, replace bool) error {
-	temp := tempName(id, path)
-	if err := s.copyPart(id, temp); err != nil {
-		return errors.Join(storageError(err), s.removeIfThere(temp))
+func (p place) temp() string { return tempName(p.id, p.path) }
+
+func (p place) replaces() bool { return p.o.Conflict == resume.ConflictOverwrite }
+
+// atOnce: there is nothing to do between a link and the file's appearance.
+func (p place) atOnce() bool {
+	return !p.replaces() && !p.owns() && p.o.Sidecar == nil
+}
+
+func (p place) owns() bool { return p.o.Mode != 0 || p.o.Owner != nil }
+
+// link gives the part file its second name: the temporary one, unless it may
+// appear at once.
+func (p place) link() error {
+	if p.atOnce() {
+		return p.s.fs.Link(p.s.partPath(p.id), p.path)
 	}
-	rename := s.fs.RenameExclusive
-	if replace {
-		rename = s.fs.Rename
+	if err := p.s.removeIfThere(p.temp()); err != nil {
+		return err
 	}
-	if err := rename(temp, path); err != nil {
-		return errors.Join(err, s.removeIfThere(temp))
+	return p.s.fs.Link(p.s.partPath(p.id), p.temp())
+}
+
+// copy copies the part file to the temporary name, durably.
+func (p place) copy() error {
+	if err := p.s.removeIfThere(p.temp()); err != nil {
+		return err
+	}
+	if err := p.s.copyPart(p.id, p.temp()); err != nil {
+		return errors.Join(storageError(err), p.s.removeIfThere(p.temp()))
 	}
 	return nil
+}
+
+// show makes what has the temporary name appear, with all that it is to have.
+func (p place) show(copied bool) error {
+	err := p.own(p.temp())
+	if err == nil && p.o.Sidecar != nil {
+		err = p.putSidecar()
+	}
+	if err == nil {
+		switch {
+		case p.replaces():
+			err = p.s.fs.Rename(p.temp(), p.path)
+		case copied || p.o.Owner != nil: // Linux gives no second name to what is another's
+			err = p.s.fs.RenameExclusive(p.temp(), p.path)
+		default:
+			err = p.s.fs.Link(p.temp(), p.path)
+		}
+	}
+	// rename(2) does nothing when both are names of one file.
+	return errors.Join(err, p.s.removeIfThere(p.temp()))
+}
+
+// own gives the file at path its mode and its owner.
+func (p place) own(path string) error {
+	if !p.owns() {
+		return nil
+	}
+	f, err := p.s.fs.Open(path, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.ownFile(f), f.Close())
+}
+
+func (p place) ownFile(f vfs.File) error {
+	owner := resume.FileOwner{UID: -1, GID: -1}
+	if p.o.Owner != nil {
+		owner = *p.o.Owner
+	}
+	return f.Own(p.o.Mode, owner.UID, owner.GID)
 }
 
 func (s *Store) copyPart(id resume.ID, to string) error {
@@ -109,7 +178,7 @@ func (s *Store) copyPart(id resume.ID, to string) error {
 		return err
 	}
 	defer from.Close()
-	f, err := s.fs.Open(to, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	f, err := s.fs.Open(to, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}

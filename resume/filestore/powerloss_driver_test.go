@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
+	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
 )
 
 // driver makes one run on one file system.
@@ -19,6 +21,8 @@ type driver struct {
 	fs     *strictfs.FS
 	store  *Store
 	claims map[resume.ID][]resume.Claim
+	// linkless fails what a file system without hard links never does.
+	linkless func(op, path string) error
 
 	mu    sync.Mutex // the hook of the file system looks at what follows
 	world world
@@ -53,7 +57,7 @@ func (d *driver) runAndCrash(depth int) (int, error) {
 	n := len(d.cuts)
 	on := d.rng.IntN(max(n, 1)) // where to go on
 	for i, c := range d.cuts {
-		c.fs.Fail = d.fs.Fail
+		c.fs.Fail, c.fs.Drops = d.linkless, d.fs.Drops
 		s, err := c.world.check(c.fs)
 		if s != nil {
 			err = errors.Join(err, s.Close())
@@ -62,8 +66,8 @@ func (d *driver) runAndCrash(depth int) (int, error) {
 			return n, fmt.Errorf("%s after operation %d of %d: %w", c.how, i+1, n, err)
 		}
 		if i == on && depth > 1 {
-			c.fs.Lie = d.fs.Lie
-			next := &driver{rng: d.rng, fs: c.fs, world: c.world}
+			c.fs.Lie, c.fs.Fail = d.fs.Lie, d.fs.Fail
+			next := &driver{rng: d.rng, fs: c.fs, linkless: d.linkless, world: c.world}
 			next.fresh()
 			more, err := next.runAndCrash(depth - 1)
 			n += more
@@ -98,7 +102,9 @@ func (d *driver) start() (err error) {
 		o.SyncInterval = time.Millisecond // the committer comes by itself
 	}
 	d.claims = map[resume.ID][]resume.Claim{}
-	d.store, err = open(d.fs, crashDir, o)
+	for first := true; first || vfs.IsFull(err); first = false { // the journal is synced
+		d.store, err = open(d.fs, crashDir, o)
+	}
 	if err == nil {
 		d.store.block = 1000 // so that small files are hashed in several
 		d.store.small = []int64{-1, 3000, smallUpload}[d.rng.IntN(3)]
@@ -124,7 +130,7 @@ func (d *driver) run() error {
 			return errors.Join(err, d.store.Close())
 		}
 	}
-	return d.store.Close()
+	return ignore(d.store.Close())
 }
 
 // listen notes what the store says now. It must not take anything back without
@@ -132,7 +138,7 @@ func (d *driver) run() error {
 func (d *driver) listen() error {
 	for id, f := range d.world {
 		st, err := d.store.Stat(context.Background(), id)
-		if errors.Is(err, resume.ErrNotFound) {
+		if errors.Is(err, resume.ErrNotFound) || errors.Is(err, resume.ErrNoSpace) {
 			continue
 		}
 		if err == nil {
@@ -203,7 +209,7 @@ func (d *driver) step() error {
 		d.fresh()
 		return nil
 	}
-	if err := d.store.Close(); err != nil {
+	if err := ignore(d.store.Close()); err != nil {
 		return err
 	}
 	return d.start()
@@ -211,7 +217,8 @@ func (d *driver) step() error {
 
 // ignore lets errors pass that are an answer.
 func ignore(err error, more ...error) error {
-	for _, ok := range append(more, resume.ErrComplete, resume.ErrIncomplete, resume.ErrNotComplete, resume.ErrNotFound, resume.ErrExists) {
+	// io.EOF: a hash came to bytes that were dropped behind a failed sync.
+	for _, ok := range append(more, io.EOF, resume.ErrNoSpace, resume.ErrComplete, resume.ErrIncomplete, resume.ErrNotComplete, resume.ErrNotFound, resume.ErrExists) {
 		if errors.Is(err, ok) {
 			return nil
 		}
@@ -229,7 +236,7 @@ func (d *driver) open(id resume.ID, f *fate) error {
 		o.Range.End = o.Range.Start + 1 + d.rng.Int64N(int64(len(f.sent))-o.Range.Start)
 	}
 	c, err := d.store.Open(context.Background(), o)
-	if errors.Is(err, resume.ErrLength) { // it was finished shorter
+	if errors.Is(err, resume.ErrLength) || errors.Is(err, resume.ErrNoSpace) { // it was finished shorter
 		return nil
 	}
 	if err != nil {
@@ -341,7 +348,7 @@ func (d *driver) fillAndFinish(id resume.ID, c resume.Claim) error {
 			return ignore(err)
 		}
 		d.claims[id] = []resume.Claim{c}
-		for c.Cursor() < d.end(id, c) && c.State().Phase == resume.Receiving {
+		for c.Cursor() < d.end(id, c) && c.State().Phase == resume.Receiving && c.Err() == nil {
 			if err := d.write(id, c); err != nil {
 				return err
 			}
@@ -386,7 +393,11 @@ func (d *driver) publish(id resume.ID, f *fate) error {
 		conflict = resume.ConflictFail
 		name = "f-" + string(id)
 	}
-	location, err := d.store.Publish(context.Background(), id, publishDir, name, conflict)
+	o := resume.PublishOptions{Conflict: conflict, Mode: f.mode}
+	if f.sidecar != "" {
+		o.Sidecar = []byte(f.sidecar)
+	}
+	location, err := d.store.Publish(context.Background(), id, publishDir, name, o)
 	if err != nil {
 		return ignore(err)
 	}
@@ -414,7 +425,7 @@ func (d *driver) delete(id resume.ID) error {
 	switch {
 	case err == nil:
 		d.change(id, func(f *fate) { f.gone = true })
-	case errors.Is(err, resume.ErrNotFound):
+	case errors.Is(err, resume.ErrNotFound), errors.Is(err, resume.ErrNoSpace): // it could not be read
 		d.change(id, func(f *fate) { f.going = false })
 		return nil
 	}

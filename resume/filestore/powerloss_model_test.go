@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type fate struct {
 	results     []string
 	result      string // that the store said it has; when least is 2
 	location    string // that the store said it is published at
+	mode        fs.FileMode
+	sidecar     string // published with it, if not ""
 	going       bool   // Delete was called, and has not answered
 	gone        bool   // it has
 }
@@ -47,7 +50,14 @@ func (w world) with(id resume.ID, change func(f *fate)) world {
 }
 
 func newFate(size int) *fate {
-	return &fate{sent: make([]byte, size), maybe: make([]bool, size), acked: make([]bool, size), length: -1}
+	f := &fate{sent: make([]byte, size), maybe: make([]bool, size), acked: make([]bool, size), length: -1}
+	if size%2 == 0 {
+		f.mode = 0o640
+	}
+	if size%3 == 0 {
+		f.sidecar = fmt.Sprint("of ", size, " bytes")
+	}
+	return f
 }
 
 func set(flags []bool, r resume.Range, to bool) {
@@ -180,25 +190,56 @@ func (f *fate) checkContent(s *Store, st resume.State) error {
 	if f.location == "" {
 		return nil
 	}
-	again, err := s.Publish(ctx, st.ID, publishDir, "another", resume.ConflictFail)
+	again, err := s.Publish(ctx, st.ID, publishDir, "another", resume.PublishOptions{Conflict: resume.ConflictFail})
 	if err != nil || again != f.location {
 		return fmt.Errorf("published at %q, %v; it was at %q", again, err, f.location)
 	}
 	return nil
 }
 
-// checkPublished: every file there is whole, and what was reported is there.
-func (w world) checkPublished(fs *strictfs.FS) error {
-	whole := func(b []byte) bool {
-		if string(b) == oldFile {
+// checkDress: a file has its mode and its sidecar as soon as it has its name.
+func (f *fate) checkDress(fs *strictfs.FS, name string) error {
+	path := publishDir + "/" + name
+	info, err := fs.Stat(path)
+	if err != nil {
+		return err
+	}
+	if f.mode != 0 && info.Mode() != f.mode {
+		return fmt.Errorf("its mode is %v, expected %v", info.Mode(), f.mode)
+	}
+	if f.sidecar == "" {
+		return nil
+	}
+	if b, err := fs.ReadFile(path + resume.SidecarSuffix); err != nil || string(b) != f.sidecar {
+		return fmt.Errorf("its sidecar is %q (%v), expected %q", b, err, f.sidecar)
+	}
+	return nil
+}
+
+func (w world) hasSidecar(content string) bool {
+	for _, f := range w {
+		if f.sidecar == content {
 			return true
 		}
+	}
+	return false
+}
+
+// checkPublished: every file there is whole, and what was reported is there.
+func (w world) checkPublished(fs *strictfs.FS) error {
+	whole := func(name string, b []byte) error {
+		if string(b) == oldFile {
+			return nil
+		}
+		err := fmt.Errorf("it is not whole")
 		for _, f := range w {
 			if f.length >= 0 && f.most > 0 && bytes.Equal(b, f.sent[:f.length]) {
-				return true
+				if err = f.checkDress(fs, name); err == nil {
+					return nil
+				}
 			}
 		}
-		return false
+		return err
 	}
 	var failed error
 	err := fs.List(publishDir, func(name string) bool {
@@ -206,8 +247,16 @@ func (w world) checkPublished(fs *strictfs.FS) error {
 			return true
 		}
 		b, err := fs.ReadFile(publishDir + "/" + name)
-		if err != nil || !whole(b) {
-			failed = fmt.Errorf("published file %s is not whole (%d bytes, %v)", name, len(b), err)
+		switch {
+		case isSidecar(name):
+			if err == nil && !w.hasSidecar(string(b)) {
+				err = fmt.Errorf("it is not whole")
+			}
+		case err == nil:
+			err = whole(name, b)
+		}
+		if err != nil {
+			failed = fmt.Errorf("published file %s (%d bytes): %w", name, len(b), err)
 		}
 		return failed == nil
 	})

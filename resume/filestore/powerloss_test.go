@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,14 +68,16 @@ func TestNothingPromisedIsLostWithThePower(t *testing.T) {
 // The test above has to fail then, or it would prove nothing.
 func TestPowerLossIsNoticedWithoutASync(t *testing.T) {
 	for name, lie := range map[string]func(op, path string) bool{
-		"data":            func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, partSuffix) },
-		"record":          func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, stateSuffix) },
-		"journal":         func(op, path string) bool { return op == "sync" && filepath.Dir(path) == crashDir+"/"+journalName },
-		"journal's names": func(op, path string) bool { return op == "syncdir" && path == crashDir+"/"+journalName },
-		"names":           func(op, path string) bool { return op == "syncdir" && path == crashDir },
-		"published names": func(op, path string) bool { return op == "syncdir" && path == publishDir },
+		"data":               func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, partSuffix) },
+		"record":             func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, stateSuffix) },
+		"journal":            func(op, path string) bool { return op == "sync" && filepath.Dir(path) == crashDir+"/"+journalName },
+		"journal's names":    func(op, path string) bool { return op == "syncdir" && path == crashDir+"/"+journalName },
+		"names":              func(op, path string) bool { return op == "syncdir" && path == crashDir },
+		"published names":    func(op, path string) bool { return op == "syncdir" && path == publishDir },
+		"published modes":    func(op, path string) bool { return op == "own" },
+		"published sidecars": func(op, path string) bool { return op == "sync" && strings.HasSuffix(path, ".json.tmp") },
 		"published content": func(op, path string) bool {
-			return op == "sync" && strings.HasPrefix(path, publishDir+"/.wsingest-upload")
+			return op == "sync" && strings.HasPrefix(path, publishDir+"/.wsingest-upload") && !strings.HasSuffix(path, ".json.tmp")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,10 +106,24 @@ func powerRun(seed uint64, lie func(op, path string) bool) (int, error) {
 		return 0, err
 	}
 	fs.Lie = lie
+	var linkless func(op, path string) error
 	if rng.IntN(4) == 0 { // a file system without hard links
-		fs.Fail = func(op, path string) error {
+		linkless = func(op, path string) error {
 			if op == "link" {
 				return errors.New("operation not supported")
+			}
+			return nil
+		}
+	}
+	fs.Fail = linkless
+	if rng.IntN(4) == 0 { // a disk that finds no room for what was written, now and then
+		fs.Drops = rng.IntN(2) == 0
+		fs.Fail = func(op, path string) error {
+			if op == "sync" && strings.HasPrefix(path, crashDir) && rand.IntN(3) == 0 {
+				return syscall.ENOSPC
+			}
+			if linkless != nil {
+				return linkless(op, path)
 			}
 			return nil
 		}
@@ -117,7 +134,7 @@ func powerRun(seed uint64, lie func(op, path string) bool) (int, error) {
 			return lie != nil && lie(op, path)
 		}
 	}
-	d := &driver{rng: rng, fs: fs, world: world{}}
+	d := &driver{rng: rng, fs: fs, linkless: linkless, world: world{}}
 	for range 1 + rng.IntN(3) {
 		d.fresh()
 	}

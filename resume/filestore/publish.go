@@ -14,18 +14,23 @@ import (
 
 // Publish implements [resume.Publisher]. dir has to be there. On the file
 // system of the store the file gets a second name, which costs nothing; on
-// another, or where there are no hard links, it is copied. Without hard links,
-// and but for Linux, ConflictRename and ConflictFail may replace a file that
-// another process creates under that name in the same moment.
+// another, or where there are no hard links, it is copied. Without hard links or
+// with an Owner, and but for Linux, ConflictRename and ConflictFail may replace a
+// file that another process creates under that name in the same moment.
 //
-// The file is readable by its owner alone (0600).
-func (s *Store) Publish(ctx context.Context, id resume.ID, dir, name string, conflict resume.Conflict) (string, error) {
+// Without a Mode the file is readable by its owner alone (0600). An Owner with
+// another user takes a process that may give files away: that of root, or with
+// CAP_CHOWN and CAP_DAC_READ_SEARCH, on Linux; a group takes one that is in it.
+//
+// Where a file is replaced that has a sidecar, the new sidecar stands beside the
+// old file for a moment, or until the next try if the process ends in it.
+func (s *Store) Publish(ctx context.Context, id resume.ID, dir, name string, o resume.PublishOptions) (string, error) {
 	u, err := s.acquire(ctx, id)
 	if err != nil {
 		return "", err
 	}
 	defer u.release()
-	t, err := s.target(dir, name, conflict)
+	t, err := s.target(dir, name, o)
 	if err != nil {
 		return "", u.wrap(err)
 	}
@@ -39,15 +44,12 @@ func (s *Store) Publish(ctx context.Context, id resume.ID, dir, name string, con
 // target is where a file is to be published.
 type target struct {
 	dir, name string
-	conflict  resume.Conflict
+	o         resume.PublishOptions
 }
 
-func (s *Store) target(dir, name string, conflict resume.Conflict) (t target, err error) {
-	switch conflict {
-	case resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail:
-	default:
-		return t, fmt.Errorf("conflict is %q, allowed are %q, %q and %q", conflict,
-			resume.ConflictRename, resume.ConflictOverwrite, resume.ConflictFail)
+func (s *Store) target(dir, name string, o resume.PublishOptions) (t target, err error) {
+	if err := o.Check(); err != nil {
+		return t, err
 	}
 	if name != filepath.Base(name) || !filepath.IsLocal(name) || name == "." {
 		return t, fmt.Errorf("name %q is not one path element", name)
@@ -55,7 +57,16 @@ func (s *Store) target(dir, name string, conflict resume.Conflict) (t target, er
 	if dir, err = filepath.Abs(dir); err != nil {
 		return t, err
 	}
-	return target{dir, name, conflict}, nil
+	return target{dir, name, o}, nil
+}
+
+// place returns the n-th place to try.
+func (t target) place(u *upload, n int) place {
+	most := maxName
+	if t.o.Sidecar != nil {
+		most -= len(resume.SidecarSuffix)
+	}
+	return place{u.store, u.id, filepath.Join(t.dir, numbered(t.name, n, most)), t.o}
 }
 
 func (u *upload) publish(ctx context.Context, t target) (string, error) {
@@ -87,6 +98,9 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 		if there {
 			return u.published(ctx, *p)
 		}
+		if err := u.unlocked(func() error { return u.store.dropSidecar(*p) }); err != nil {
+			return "", err
+		}
 	}
 	for n := range maxNames {
 		p, err := u.publishAs(ctx, t, n)
@@ -95,7 +109,7 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 			return u.published(ctx, p)
 		case !errors.Is(err, fs.ErrExist):
 			return "", err
-		case t.conflict != resume.ConflictRename:
+		case t.o.Conflict != resume.ConflictRename:
 			return "", fmt.Errorf("%w: %w", resume.ErrExists, err)
 		}
 	}
@@ -105,27 +119,38 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 // publishAs tries the n-th name: it writes down where the file goes, then puts
 // it there. fs.ErrExist when the name is taken.
 func (u *upload) publishAs(ctx context.Context, t target, n int) (intent, error) {
-	path := filepath.Join(t.dir, numbered(t.name, n))
-	p := intent{Path: text(path)}
-	replace := t.conflict == resume.ConflictOverwrite
-	if !replace {
-		if err := u.unlocked(func() error { return u.store.free(path) }); err != nil {
+	at := t.place(u, n)
+	p := intent{Path: text(at.path), Sidecar: sidecarMark(t.o.Sidecar)}
+	if err := u.unlocked(at.free); err != nil {
+		return p, err
+	}
+	if err := u.intend(ctx, p); err != nil {
+		return p, err
+	}
+	err := u.unlocked(at.link)
+	if errors.Is(err, fs.ErrExist) {
+		return p, err
+	}
+	if err != nil {
+		u.log.Debug("no second name for the file; it is copied", zap.String("path", at.path), zap.Error(err))
+		p.Copied = true
+		if err := u.intend(ctx, p); err != nil {
 			return p, err
 		}
+		if err := u.unlocked(at.copy); err != nil {
+			return p, err
+		}
+	} else if at.atOnce() {
+		return p, nil
 	}
-	if err := u.intend(ctx, p); err != nil {
-		return p, err
-	}
-	err := u.unlocked(func() error { return u.store.linkTo(u.id, path, replace) })
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return p, err
-	}
-	u.log.Debug("no second name for the file; it is copied", zap.String("path", path), zap.Error(err))
-	p.Copied = true
-	if err := u.intend(ctx, p); err != nil {
-		return p, err
-	}
-	return p, u.unlocked(func() error { return u.store.copyTo(u.id, path, replace) })
+	err = u.unlocked(func() error {
+		err := at.show(p.Copied)
+		if err != nil {
+			err = errors.Join(err, u.store.dropSidecar(p))
+		}
+		return err
+	})
+	return p, err
 }
 
 func (u *upload) intend(ctx context.Context, p intent) error {

@@ -54,6 +54,9 @@ type intent struct {
 	Done bool `json:"done,omitempty"`
 	// Copied: it is a copy, since the part file could not get a second name.
 	Copied bool `json:"copied,omitempty"`
+	// Sidecar is what stands beside it, by which a later process knows it again:
+	// its length and its CRC-32C.
+	Sidecar *[2]int64 `json:"sidecar,omitempty"`
 }
 
 // text is a string of any bytes. JSON knows Unicode only, and owners are

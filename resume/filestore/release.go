@@ -79,9 +79,9 @@ func (u *upload) removeBehind() {
 		defer u.release()
 		defer u.endTurn()
 		u.mu.Lock()
-		temp := u.tempPath()
+		left := u.leftovers()
 		u.unlock()
-		u.store.removeBytes(u, temp)
+		u.store.removeBytes(u, left)
 	}
 	select {
 	case u.store.removals <- struct{}{}:
@@ -96,11 +96,8 @@ func (u *upload) removeBehind() {
 
 // removeBytes releases what an upload holds beside its record. What cannot be
 // removed now, the janitor removes with the record.
-func (s *Store) removeBytes(u *upload, temp string) {
-	for _, path := range []string{s.partPath(u.id), temp} {
-		if path == "" {
-			continue
-		}
+func (s *Store) removeBytes(u *upload, left []string) {
+	for _, path := range append(left, s.partPath(u.id)) {
 		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			u.log.Warn("file cannot be removed now", zap.String("path", path), zap.Error(err))
 		}
@@ -151,11 +148,12 @@ func (u *upload) delete(ctx context.Context, should func() bool) error {
 			return err
 		}
 	}
-	temp, small, leaving := u.tempPath(), u.small, u.leaving
+	u.forgetSidecar()
+	left, small, leaving := u.leftovers(), u.small, u.leaving
 	u.unlock()
 	defer u.mu.Lock()
 	if !small || leaving { // it may have files already
-		if err := u.store.removeFiles(u, temp); err != nil {
+		if err := u.store.removeFiles(u, left); err != nil {
 			return err
 		}
 	}
@@ -169,7 +167,7 @@ var errKept = errors.New("it is in use again")
 
 // removeFiles removes the record first, durably: bytes without a record are
 // nothing, but a record without bytes would promise what is gone.
-func (s *Store) removeFiles(u *upload, temp string) error {
+func (s *Store) removeFiles(u *upload, left []string) error {
 	err := s.fs.Remove(s.statePath(u.id))
 	switch {
 	case err == nil:
@@ -179,6 +177,6 @@ func (s *Store) removeFiles(u *upload, temp string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	s.removeBytes(u, temp)
+	s.removeBytes(u, left)
 	return nil
 }

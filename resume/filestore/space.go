@@ -82,6 +82,9 @@ func (s *space) room(n int64) error {
 	return nil
 }
 
+// Free implements [resume.FreeSpace]. What Options.Reserve keeps is part of it.
+func (s *Store) Free() (bytes int64, known bool) { return s.fs.Free(s.dir) }
+
 // roomFor is room for an upload that grows, where there is something to keep.
 func (s *space) roomFor(n int) error {
 	s.mu.Lock()

@@ -110,12 +110,15 @@ func (j *stateFile) write(seq uint64) error {
 	if _, err := j.file.WriteAt(j.buf, slot.Offset(seq)); err != nil {
 		return &unwritten{err}
 	}
-	return j.file.Sync()
+	err := j.file.Sync()
+	if vfs.IsFull(err) {
+		return &unwritten{err}
+	}
+	return err
 }
 
-// unwritten is the error of a record that was not written, or not as a whole:
-// the one before it holds, and it may be written again. That cannot be said of
-// one whose sync failed.
+// unwritten is the error of a record that is not on the disk, or perhaps, or not
+// as a whole: the one before it holds, and its slot may be written again.
 type unwritten struct{ error }
 
 func (e *unwritten) Unwrap() error { return e.error }

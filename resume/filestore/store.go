@@ -68,6 +68,7 @@ type Store struct {
 
 var (
 	_ resume.Publisher   = (*Store)(nil)
+	_ resume.FreeSpace   = (*Store)(nil)
 	_ resume.FileContent = (*content)(nil)
 )
 
@@ -165,7 +166,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[resume.State, error] {
 				return
 			}
 		}
-		if j := s.journal.Load(); j != nil && !j.each(func(place) bool { return true }, each) {
+		if j := s.journal.Load(); j != nil && !j.each(func(kept) bool { return true }, each) {
 			return
 		}
 		err := s.fs.List(s.dir, func(name string) bool {

@@ -188,7 +188,7 @@ func (u *upload) loadFile(doubtful bool) (there bool, err error) {
 	}
 	if doubtful {
 		if err := j.affirm(); err != nil {
-			return false, err
+			return false, storageError(err)
 		}
 		u.trusted()
 	}

@@ -78,7 +78,7 @@ func (c *claim) begin(p []byte, first bool) (s stretch, err error) {
 	defer u.unlock()
 	// A record that names bytes which were dropped must be gone from the disk
 	// before others are written over them.
-	for c.err == nil && u.commit.done < u.commit.hold {
+	for c.err == nil && !u.commit.full && u.commit.done < u.commit.hold {
 		if err := u.wait(context.Background()); err != nil {
 			return s, err
 		}
@@ -115,6 +115,8 @@ func (c *claim) check(n int, first bool) error {
 		return c.err
 	case u.next.phase != resume.Receiving:
 		return u.wrap(resume.ErrComplete)
+	case u.commit.full:
+		return u.wrap(resume.ErrNoSpace)
 	case !first:
 		return nil
 	}

@@ -223,7 +223,7 @@ var publishPromises = []promise{
 		r.publish(r.complete([]byte("first")), "a", resume.ConflictFail)
 		id := r.complete([]byte("second"))
 		for range 2 {
-			_, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.ConflictFail)
+			_, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.PublishOptions{Conflict: resume.ConflictFail})
 			r.wantErr("Publish", err, resume.ErrExists)
 		}
 		r.file(filepath.Join(r.backend.PublishDir, "a"), "first")
@@ -238,27 +238,70 @@ var publishPromises = []promise{
 		}
 		r.onlyFiles("a")
 	}},
+	{"ASidecarStandsBesideItsFile", func(r *rig) {
+		sidecar := func(conflict resume.Conflict, text string) resume.PublishOptions {
+			return resume.PublishOptions{Conflict: conflict, Sidecar: []byte(text)}
+		}
+		id := r.complete([]byte("first"))
+		first := r.publishWith(id, "a.txt", sidecar(resume.ConflictRename, "of the first"))
+		r.equal("name again", r.publishWith(id, "a.txt", sidecar(resume.ConflictRename, "of nothing")), first)
+		// A name is taken when its sidecar's is, and no upload gets one of a sidecar.
+		r.lay("b.txt"+resume.SidecarSuffix, "somebody's")
+		for name, want := range map[string]string{
+			"a.txt":             "a (1).txt",
+			"b.txt":             "b (1).txt",
+			"a.txt.upload.json": "a.txt.upload (1).json",
+			"C.txt.UPLOAD.JſON": "C.txt.UPLOAD (1).JſON",
+			"a.json":            "a.json",
+			"upload.json":       "upload.json",
+			"x.upload.json.gz":  "x.upload.json.gz",
+		} {
+			path := r.publishWith(r.complete([]byte(name)), name, sidecar(resume.ConflictRename, "of "+name))
+			r.equal("name", filepath.Base(path), want)
+			r.file(path, name)
+			r.file(path+resume.SidecarSuffix, "of "+name)
+		}
+		r.file(first, "first")
+		r.file(first+resume.SidecarSuffix, "of the first")
+		r.file(filepath.Join(r.backend.PublishDir, "b.txt"+resume.SidecarSuffix), "somebody's")
+		for name, conflict := range map[string]resume.Conflict{
+			"b.txt": resume.ConflictFail, "a.txt.upload.json": resume.ConflictOverwrite,
+		} {
+			_, err := r.publisher().Publish(r.ctx, r.complete(nil), r.backend.PublishDir, name, sidecar(conflict, "x"))
+			r.wantErr("Publish of "+name, err, resume.ErrExists)
+		}
+		r.file(r.publishWith(r.complete([]byte("new")), "a.txt", sidecar(resume.ConflictOverwrite, "of the new")), "new")
+		r.file(first+resume.SidecarSuffix, "of the new")
+		long := strings.Repeat("é", 125) + ".txt"
+		path := r.publishWith(r.complete(nil), long, sidecar(resume.ConflictFail, ""))
+		r.file(path+resume.SidecarSuffix, "")
+	}},
 	{"PublishRefusesWhatIsNotAName", func(r *rig) {
 		id := r.complete([]byte("abc"))
 		for _, name := range []string{"", ".", "..", "a/b", "../a", "/a"} {
-			if _, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, name, resume.ConflictFail); err == nil {
+			if _, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, name, resume.PublishOptions{Conflict: resume.ConflictFail}); err == nil {
 				r.Fatalf("%q was taken", name)
 			}
 		}
-		if _, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", "sometimes"); err == nil {
-			r.Fatal("an unknown conflict was taken")
+		for _, o := range []resume.PublishOptions{
+			{}, {Conflict: "sometimes"}, {Conflict: resume.ConflictFail, Mode: 0o4755}, {Conflict: resume.ConflictFail, Mode: 0o044},
+			{Conflict: resume.ConflictFail, Owner: &resume.FileOwner{UID: -2}},
+		} {
+			if _, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", o); err == nil {
+				r.Fatalf("%+v was taken", o)
+			}
 		}
-		if _, err := r.publisher().Publish(r.ctx, id, filepath.Join(r.backend.PublishDir, "not there"), "a", resume.ConflictFail); err == nil {
+		if _, err := r.publisher().Publish(r.ctx, id, filepath.Join(r.backend.PublishDir, "not there"), "a", resume.PublishOptions{Conflict: resume.ConflictFail}); err == nil {
 			r.Fatal("a directory that is not there was taken")
 		}
 		r.publish(id, "a", resume.ConflictFail)
 	}},
 	{"PublishNeedsACompleteUpload", func(r *rig) {
 		id := resume.NewID()
-		_, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.ConflictFail)
+		_, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.PublishOptions{Conflict: resume.ConflictFail})
 		r.wantErr("Publish of nothing", err, resume.ErrNotFound)
 		r.begin(id, 3)
-		_, err = r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.ConflictFail)
+		_, err = r.publisher().Publish(r.ctx, id, r.backend.PublishDir, "a", resume.PublishOptions{Conflict: resume.ConflictFail})
 		r.wantErr("Publish before the end", err, resume.ErrNotComplete)
 	}},
 }
@@ -274,7 +317,12 @@ func (r *rig) publisher() resume.Publisher {
 
 func (r *rig) publish(id resume.ID, name string, conflict resume.Conflict) string {
 	r.Helper()
-	path, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, name, conflict)
+	return r.publishWith(id, name, resume.PublishOptions{Conflict: conflict})
+}
+
+func (r *rig) publishWith(id resume.ID, name string, o resume.PublishOptions) string {
+	r.Helper()
+	path, err := r.publisher().Publish(r.ctx, id, r.backend.PublishDir, name, o)
 	if err != nil {
 		r.Fatalf("Publish: %v", err)
 	}
@@ -289,6 +337,13 @@ func (r *rig) file(path, want string) {
 	}
 	if string(b) != want {
 		r.Fatalf("%s has %d bytes, not the %d expected", path, len(b), len(want))
+	}
+}
+
+func (r *rig) lay(name, text string) {
+	r.Helper()
+	if err := os.WriteFile(filepath.Join(r.backend.PublishDir, name), []byte(text), 0o600); err != nil {
+		r.Fatal(err)
 	}
 }
 

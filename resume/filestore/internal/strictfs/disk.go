@@ -1,6 +1,7 @@
 package strictfs
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ type inode struct {
 	size  int64
 	pages []*page
 	mtime time.Time
+	mode  fs.FileMode // 0: as it was made
 }
 
 func (n *inode) clone() *inode {

@@ -93,6 +93,11 @@ func (h *file) Sync() error {
 	if err := h.fs.before("sync", h.path); err != nil {
 		h.fs.mu.Lock()
 		h.fs.disk.forget(h.ino)
+		if h.fs.Drops {
+			was := h.n.mtime
+			*h.n = *h.fs.disk.file(h.ino).clone()
+			h.n.mtime = was
+		}
 		h.fs.mu.Unlock()
 		return err
 	}
@@ -106,10 +111,27 @@ func (h *file) Sync() error {
 	return nil
 }
 
+// Own keeps the mode alone. Users are for the tests on real disks.
+func (h *file) Own(mode fs.FileMode, uid, gid int) error {
+	if err := h.fs.before("own", h.path); err != nil {
+		return err
+	}
+	lies := h.fs.lies("own", h.path)
+	h.fs.mu.Lock()
+	h.n.mode = mode
+	if !lies {
+		h.fs.disk.sync(h.ino)
+		h.fs.disk.file(h.ino).mode = mode
+	}
+	h.fs.mu.Unlock()
+	h.fs.after()
+	return nil
+}
+
 func (h *file) Stat() (fs.FileInfo, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
-	return info{name: h.path, ino: h.ino, size: h.n.size, mtime: h.n.mtime}, nil
+	return infoOf(h.path, h.ino, h.n), nil
 }
 
 func (h *file) Close() error {
@@ -127,7 +149,12 @@ type info struct {
 	ino   int
 	size  int64
 	mtime time.Time
+	mode  fs.FileMode
 	dir   bool
+}
+
+func infoOf(name string, ino int, n *inode) info {
+	return info{name: name, ino: ino, size: n.size, mtime: n.mtime, mode: n.mode}
 }
 
 func (i info) Name() string       { return filepath.Base(i.name) }
@@ -139,6 +166,9 @@ func (i info) Sys() any           { return i.ino }
 func (i info) Mode() fs.FileMode {
 	if i.dir {
 		return fs.ModeDir | 0o700
+	}
+	if i.mode != 0 {
+		return i.mode
 	}
 	return 0o600
 }

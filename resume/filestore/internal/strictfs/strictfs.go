@@ -27,6 +27,9 @@ type FS struct {
 	// "syncdir", "link", "create", ...) on a path, which then does not happen. A
 	// sync that fails loses what it should have synced.
 	Fail func(op, path string) error
+	// Drops has programs see, behind a sync that failed, what the disk has: as
+	// file systems do that drop the pages.
+	Drops bool
 	// Lie makes a sync of a path do nothing and succeed.
 	Lie func(op, path string) bool
 	// Room says how many bytes are free. Nil: that is not known.
@@ -225,8 +228,7 @@ func (f *FS) Stat(name string) (fs.FileInfo, error) {
 	if ino == dirIno {
 		return info{name: name, ino: ino, dir: true}, nil
 	}
-	n := f.files[ino]
-	return info{name: name, ino: ino, size: n.size, mtime: n.mtime}, nil
+	return infoOf(name, ino, f.files[ino]), nil
 }
 
 // SameFile implements [vfs.FS].

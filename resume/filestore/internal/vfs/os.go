@@ -68,6 +68,8 @@ func (OS) Lock(name string) (File, error) {
 
 func (f osFile) Sync() error { return syncData(f.File) }
 
+func (f osFile) Own(mode fs.FileMode, uid, gid int) error { return own(f.File, mode, uid, gid) }
+
 func (f osFile) Reserve(size int64) (aside bool, err error) { return reserve(f.File, size) }
 
 // grow is Reserve where the system has nothing better: the size is set, the

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -17,6 +18,17 @@ func IsFull(err error) bool {
 // syncDir does nothing: Windows has no call that syncs a directory, and NTFS
 // journals its names in order.
 func syncDir(string) error { return nil }
+
+// own knows of modes only whether the file may be written, and nothing of users.
+func own(f *os.File, mode fs.FileMode, uid, gid int) error {
+	if uid >= 0 || gid >= 0 {
+		return &fs.PathError{Op: "chown", Path: f.Name(), Err: errors.ErrUnsupported}
+	}
+	if mode == 0 {
+		return nil
+	}
+	return os.Chmod(f.Name(), mode)
+}
 
 func lock(f *os.File) error {
 	// One byte far behind the content, so that who finds the lock taken can

@@ -59,6 +59,9 @@ type File interface {
 	// (fdatasync).
 	Sync() error
 	Truncate(size int64) error
+	// Own gives the file a mode, unless that is 0, and a user and a group, where
+	// they are not negative, durably.
+	Own(mode fs.FileMode, uid, gid int) error
 	// Reserve makes the file at least size bytes long and, where the system
 	// can, sets the space for them aside; new bytes read as zero. aside is false
 	// where it could not.
