@@ -22,12 +22,18 @@ type out struct {
 	progress func() *protocol.Ack
 
 	mu       sync.Mutex
-	messages []protocol.Message
+	messages []queued
 	poked    bool
 	goodbye  *goodbye
 	sending  bool
 	closed   chan struct{} // closed when nothing will be sent any more
 	lastSent time.Duration
+}
+
+// queued is a message that waits to be sent, and what is to be done then.
+type queued struct {
+	protocol.Message
+	sent func()
 }
 
 // goodbye is how a connection is to be closed behind its last message.
@@ -51,11 +57,14 @@ func newOut(ws *websocket.Conn, wire *wire, clock clock, progress func() *protoc
 }
 
 // send queues m. It never blocks.
-func (o *out) send(m protocol.Message) {
+func (o *out) send(m protocol.Message) { o.sendThen(m, nil) }
+
+// sendThen queues m, and has sent called once it went out, unless it is nil.
+func (o *out) sendThen(m protocol.Message, sent func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.goodbye == nil {
-		o.messages = append(o.messages, m)
+		o.messages = append(o.messages, queued{m, sent})
 		o.start()
 	}
 }
@@ -80,7 +89,7 @@ func (o *out) close(m protocol.Message, code int, reason string) {
 		return
 	}
 	if m != nil {
-		o.messages = append(o.messages, m)
+		o.messages = append(o.messages, queued{Message: m})
 	}
 	o.goodbye = &goodbye{code, truncate(reason, 123)} // RFC 6455, section 5.5: 125 bytes with the code
 	o.start()
@@ -104,7 +113,7 @@ func (o *out) start() {
 func (o *out) run() {
 	for {
 		o.mu.Lock()
-		var m protocol.Message
+		var m queued
 		more := false
 		switch {
 		case len(o.messages) > 0:
@@ -124,7 +133,7 @@ func (o *out) run() {
 				o.mu.Unlock()
 				continue
 			}
-			m = ack
+			m.Message = ack
 		default:
 			o.sending = false
 			o.messages = nil
@@ -133,9 +142,12 @@ func (o *out) run() {
 		}
 		o.mu.Unlock()
 		o.wire.hold.Store(more)
-		o.write(m)
+		o.write(m.Message)
 		if !more {
 			o.wire.letGo()
+		}
+		if m.sent != nil {
+			m.sent()
 		}
 	}
 }

@@ -30,6 +30,7 @@ type upload struct {
 	ended   atomic.Bool // the client was told why the claim ended
 
 	// Guarded by the session's mu.
+	answered     bool  // ready went out: before, an ack would be taken for one of an earlier opening
 	received     int64 // taken in by the claim
 	ackedDurable int64 // told the client
 	timed        timed
@@ -198,7 +199,12 @@ func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *pro
 		ready.Window = plainLease
 	}
 	s.cursor.Store(up.start)
-	s.out.send(ready)
+	s.out.sendThen(ready, func() {
+		s.mu.Lock()
+		up.answered = true
+		s.mu.Unlock()
+		s.out.poke()
+	})
 	s.out.poke() // the claim may have ended before it was ours to be told about
 }
 

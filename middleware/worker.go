@@ -202,7 +202,7 @@ func (s *session) progress() *protocol.Ack {
 		}
 		return nil
 	}
-	if !s.ackDue(up) {
+	if !up.answered || !s.ackDue(up) {
 		return nil
 	}
 	return s.ack(up)

@@ -99,7 +99,7 @@ func (f *flow) reported() (received, durable int64) {
 func (f *flow) all() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.ready != nil && (f.ready.Complete || f.received >= f.lane.End)
+	return f.lane != nil && f.ready != nil && (f.ready.Complete || f.received >= f.lane.End)
 }
 
 // limits returns what the server has said about sizes so far.

@@ -53,9 +53,9 @@ func (l *lane) connected(conn *conn) {
 func (l *lane) take() bool {
 	switch d := time.Since(l.took); {
 	case l.took.IsZero():
-	case d < pieceTime/2:
+	case d < l.plan.time()/2:
 		l.want *= 2
-	case d > pieceTime*2:
+	case d > l.plan.time()*2:
 		l.want = max(l.want/2, leastPiece)
 	}
 	p := l.plan.take(l.index, l.want)
@@ -86,7 +86,7 @@ func (l *lane) over() bool {
 // send sends what is left of an earlier connection, from where the server says,
 // and then piece after piece, as fast as credit comes.
 func (l *lane) send(s *sender) error {
-	eager := l.tries == 1
+	eager := l.plan.fresh && l.tries == 1
 	for _, p := range l.left() {
 		if err := l.piece(s, p, eager); err != nil {
 			return err
@@ -94,15 +94,15 @@ func (l *lane) send(s *sender) error {
 	}
 	for !l.over() && l.take() {
 		todo := l.left()
-		if err := l.piece(s, todo[len(todo)-1], true); err != nil {
+		if err := l.piece(s, todo[len(todo)-1], l.plan.fresh); err != nil {
 			return err
 		}
 	}
 	return s.until(l.t, func() bool { return l.over() || len(l.left()) == 0 })
 }
 
-// piece opens a piece and sends it. Of one that is new nothing can be with the
-// server, which need not be asked: eager.
+// piece opens a piece and sends it. eager: nothing of it can be with the server,
+// which need not be asked.
 func (l *lane) piece(s *sender, p *piece, eager bool) error {
 	open := l.opening(eager, &protocol.Range{Start: p.Start, End: &p.End})
 	if open == nil {
@@ -178,8 +178,12 @@ func (l *lane) ready(m *protocol.Ready) {
 	if len(l.flows) == 0 || l.flows[0].answer() != nil {
 		return // nobody asked
 	}
-	l.flows[0].onReady(m)
-	l.t.reported(l.flows[0])
+	f := l.flows[0]
+	f.onReady(m)
+	l.t.reported(f)
+	if f.all() { // by an earlier connection
+		l.received(f)
+	}
 	l.complete = l.complete || m.Complete
 }
 

@@ -65,8 +65,8 @@ func (c *Client) fill(t *transfer) error {
 	case <-t.ctx.Done():
 		return t.ctx.Err()
 	}
-	missing := []resume.Range{{Start: 0, End: t.src.Size}}
-	if t.fresh {
+	missing, fresh := []resume.Range{{Start: 0, End: t.src.Size}}, t.fresh
+	if fresh {
 		t.beginFresh()
 		t.fresh = false
 	} else {
@@ -79,7 +79,7 @@ func (c *Client) fill(t *transfer) error {
 		}
 	}
 	t.sha.allow(t.src.Size)
-	plan := newPlan(missing, t.lanes)
+	plan := newPlan(missing, t.lanes, fresh)
 	ctx, cancel := context.WithCancelCause(t.ctx)
 	defer cancel(nil)
 	var lanes sync.WaitGroup

@@ -13,11 +13,14 @@ import (
 // time, and takes it piece by piece; when it has sent its share, it takes half
 // of what another has left. A piece is about what the lane sends in a second:
 // at the end nobody waits for longer than that for the slowest. Pieces follow
-// each other without a pause, so they may be small.
+// each other without a pause, so they may be small. Where the server may have
+// bytes that it did not call durable yet, it is asked about each piece, lest they
+// be sent again: for that pause they are longer.
 const (
 	leastPiece = 256 << 10
 	firstPiece = 1 << 20
 	pieceTime  = time.Second
+	askedTime  = 4 * time.Second
 )
 
 // piece is a range that one lane sends, and how far it is.
@@ -50,13 +53,15 @@ func (s share) size() (n int64) {
 
 // plan is what is left for all lanes to take.
 type plan struct {
+	fresh bool // the server has nothing of it
+
 	mu     sync.Mutex
 	shares []share
 }
 
 // newPlan divides what is missing evenly among n lanes.
-func newPlan(missing []resume.Range, n int) *plan {
-	p := &plan{shares: make([]share, n)}
+func newPlan(missing []resume.Range, n int, fresh bool) *plan {
+	p := &plan{fresh: fresh, shares: make([]share, n)}
 	left := share(missing)
 	for i := range p.shares[1:] {
 		p.shares[i], left = split(left, left.size()/int64(n-i))
@@ -81,6 +86,14 @@ func split(ranges []resume.Range, size int64) (first, rest share) {
 		size -= r.End - r.Start
 	}
 	return first, nil
+}
+
+// time is how long a lane should have to do with a piece.
+func (p *plan) time() time.Duration {
+	if p.fresh {
+		return pieceTime
+	}
+	return askedTime
 }
 
 // take returns the next piece of a lane, of about size bytes; nil when nothing

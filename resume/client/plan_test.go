@@ -20,7 +20,7 @@ func TestLanesTakeEverythingOnce(t *testing.T) {
 			missing, at = append(missing, resume.Range{Start: at, End: end}), end+1
 		}
 		n := 1 + rnd.IntN(8)
-		p := newPlan(slices.Clone(missing), n)
+		p := newPlan(slices.Clone(missing), n, true)
 		var taken resume.Extents
 		var sum int64
 		for idle := 0; idle < 100; {
@@ -46,7 +46,7 @@ func TestLanesTakeEverythingOnce(t *testing.T) {
 // TestNoLaneEndsLate: a slow lane holds one small piece when the others have
 // taken everything else.
 func TestNoLaneEndsLate(t *testing.T) {
-	p := newPlan([]resume.Range{{Start: 0, End: 1 << 30}}, 4)
+	p := newPlan([]resume.Range{{Start: 0, End: 1 << 30}}, 4, true)
 	if slow := p.take(3, leastPiece); slow.End-slow.Start != leastPiece {
 		t.Errorf("the slow lane took %v", slow.Range)
 	}

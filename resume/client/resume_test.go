@@ -188,6 +188,29 @@ func TestLanesResumeInAnotherProcess(t *testing.T) {
 	}
 }
 
+// The server has all of a piece, but its ack is lost with the connection: on the
+// next one there is nothing to send, and so nothing that will be acknowledged.
+func TestAPieceThatArrivedWithoutItsAckIsNotWaitedFor(t *testing.T) {
+	content := randomBytes(20 << 20)
+	var cuts atomic.Int64
+	f := newFake(t, func(f *fake) {
+		f.onData = func(c *fakeConn, _ *fakeUpload) error {
+			if c.lane != nil && c.cursor == *c.lane.End && cuts.Add(1) < 4 {
+				return errCut
+			}
+			return nil
+		}
+	})
+	o := quick()
+	o.Lanes = 2
+	if _, err := UploadFile(testContext(t), f.url, writeFile(t, content), o); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(f.upload().content, content) || cuts.Load() < 4 {
+		t.Errorf("%d cuts, or the content is another", cuts.Load())
+	}
+}
+
 // The server has the whole upload, but the process that sent it did not live to
 // hear so: the next one must not take the answer for one about another file.
 func TestFinishedUploadIsTakenOnlyForTheSameSource(t *testing.T) {
