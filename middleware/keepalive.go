@@ -147,7 +147,7 @@ func (s *session) died(silence time.Duration) {
 	defer s.cut()
 	s.log.Info("connection is dead: cutting it off, its upload stays", zap.Duration("silence", silence))
 	s.in.pace.IdleDrop(s.host, silence)
-	s.in.opts.Observer(Event{Kind: Died, Plain: !s.full, Duration: s.age()})
+	s.in.opts.Observer(Event{Kind: Died, Plain: !s.full, Cause: CauseSilent, Duration: s.age()})
 }
 
 // beat sends the heartbeat: where the upload stands, and what the server is

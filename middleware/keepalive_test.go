@@ -110,7 +110,12 @@ func TestOneByteInTheMiddleOfAFrameIsLife(t *testing.T) {
 // Rule 5: but a message that grows by a byte now and then for ever holds a
 // connection for nothing. What came before it stays.
 func TestAMessageThatTricklesEndsItsConnection(t *testing.T) {
-	r := newRig(t, rigOptions{Options: middleware.Options{Keepalive: fast()}})
+	died := make(chan middleware.Event, 1)
+	r := newRig(t, rigOptions{Options: middleware.Options{Keepalive: fast(), Observer: func(e middleware.Event) {
+		if e.Kind == middleware.Died {
+			died <- e
+		}
+	}}})
 	id := resume.NewID()
 	conn := r.tcp("/upload/x?id="+string(id), nil)
 	br := bufio.NewReader(conn)
@@ -128,6 +133,9 @@ func TestAMessageThatTricklesEndsItsConnection(t *testing.T) {
 	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.Copy(io.Discard, br); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal("a trickling connection was not cut off")
+	}
+	if e := <-died; e.Cause != middleware.CauseTrickling {
+		t.Errorf("the cause is %q", e.Cause)
 	}
 	conn.Close()
 	waitFor(t, func() bool {
@@ -225,7 +233,9 @@ func TestAVanishedPeerIsNoticedAndItsUploadStays(t *testing.T) {
 	p.Send(open(id, int64(len(data))))
 	p.Stream(next[*protocol.Ready](p), data[:60_000], 20_000)
 	p.Acked(60_000) // and from now on it reads nothing, so answers no ping
-	<-died
+	if e := <-died; e.Cause != middleware.CauseSilent {
+		t.Errorf("the cause is %q", e.Cause)
+	}
 	r.finishFrom(id, data, 60_000)
 }
 

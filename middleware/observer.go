@@ -21,6 +21,8 @@ type Event struct {
 	// Code of a Failed event, and what ended the connection of a Disconnected
 	// one, if it was an error.
 	Code protocol.Code
+	// Cause of a Died event.
+	Cause Cause
 	// Outcome of an Attempted event.
 	Outcome Outcome
 	// Bytes taken in: by this connection for Disconnected, the upload's length
@@ -46,7 +48,15 @@ const (
 	Rejected     EventKind = "rejected"  // the app, or the directory, refused it for good
 	Failed       EventKind = "failed"    // an error went to a client
 	Refused      EventKind = "refused"   // an upgrade was refused
-	Died         EventKind = "died"      // a silent connection was cut
+	Died         EventKind = "died"      // a connection was cut for what did not come
+)
+
+// Cause says why a connection counts as dead.
+type Cause string
+
+const (
+	CauseSilent    Cause = "silent"    // nothing came, not even a pong
+	CauseTrickling Cause = "trickling" // a message came by a byte now and then
 )
 
 // Outcome says what came of one try to deliver.

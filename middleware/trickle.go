@@ -56,5 +56,5 @@ func (s *session) endTrickle() {
 	s.log.Info("a message trickles: cutting its connection off, its upload stays",
 		zap.Int64("bytes", total-p.from), zap.Duration("time", now-p.since), zap.Int("expected bytes a second", minRate))
 	defer s.cut()
-	s.in.opts.Observer(Event{Kind: Died, Plain: !s.full, Duration: s.age()})
+	s.in.opts.Observer(Event{Kind: Died, Plain: !s.full, Cause: CauseTrickling, Duration: s.age()})
 }

@@ -125,7 +125,7 @@ func TestAnEagerClientMayRepeatWhatIsHeld(t *testing.T) {
 // what came before to be taken in, and sends again what another had sent.
 func TestALaneSendsPieceAfterPiece(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	data := content(5, 250_000)
+	data := content(5, 200_000)
 	id := resume.NewID()
 	piece := func(start, end int64) *protocol.Open {
 		o := open(id, int64(len(data)))
@@ -133,18 +133,18 @@ func TestALaneSendsPieceAfterPiece(t *testing.T) {
 		return o
 	}
 	p := r.full()
-	p.Send(piece(100_000, 130_000))
-	p.Data(data[100_000:130_000])
+	p.Send(piece(80_000, 104_000))
+	p.Data(data[80_000:104_000])
 	next[*protocol.Ready](p)
-	p.Acked(130_000)
+	p.Acked(104_000)
 
-	for _, at := range []int64{150_000, 50_000, 0} {
-		end := min(at+100_000, int64(len(data)))
+	for _, at := range []int64{120_000, 40_000, 0} { // all of it within the window
+		end := at + 80_000
 		p.Send(piece(at, end))
 		p.Data(data[at:end])
 	}
 	p.Send(&protocol.Finish{Digest: &protocol.Digest{SHA256: sum(data)}})
-	for _, at := range []int64{150_000, 50_000, 0} {
+	for _, at := range []int64{120_000, 40_000, 0} {
 		if m := next[*protocol.Ready](p); m.Cursor != at {
 			t.Errorf("ready says cursor %d of the piece from %d", m.Cursor, at)
 		}

@@ -23,7 +23,7 @@ import (
 type Observer struct {
 	connected   *prometheus.GaugeVec
 	connections *prometheus.CounterVec
-	dead        prometheus.Counter
+	dead        *prometheus.CounterVec
 	refused     prometheus.Counter
 	uploads     *prometheus.CounterVec
 	errors      *prometheus.CounterVec
@@ -44,7 +44,7 @@ func New() *Observer {
 	o := &Observer{
 		connected:   prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("connections", "Upload connections now.")), []string{"mode"}),
 		connections: prometheus.NewCounterVec(opts("connections_total", "Upload connections that were made."), []string{"mode"}),
-		dead:        prometheus.NewCounter(opts("dead_connections_total", "Connections cut because nothing was heard of the client.")),
+		dead:        prometheus.NewCounterVec(opts("dead_connections_total", "Connections cut because nothing was heard of the client, or too little."), []string{"cause"}),
 		refused:     prometheus.NewCounter(opts("refused_upgrades_total", "Requests that were refused before the upgrade.")),
 		uploads:     prometheus.NewCounterVec(opts("uploads_total", "What happened to uploads."), []string{"event"}),
 		errors:      prometheus.NewCounterVec(opts("errors_total", "Errors that were told to clients."), []string{"code"}),
@@ -58,6 +58,9 @@ func New() *Observer {
 			Help: "Time from bytes taken in to bytes on stable storage, of uploads that go on; a sample now and then.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}), // 1 ms to 16 s
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "wsingest", Name: "commit_seconds",
 			Help: "Time of a trip to the disk that makes bytes durable, of stores on a disk.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 9)}), // 1 ms to 7 s
+	}
+	for _, cause := range []middleware.Cause{middleware.CauseSilent, middleware.CauseTrickling} {
+		o.dead.WithLabelValues(string(cause))
 	}
 	for _, outcome := range outcomes {
 		o.attempts.WithLabelValues(string(outcome))
@@ -101,7 +104,7 @@ func (o *Observer) Observe(e middleware.Event) {
 		o.connected.WithLabelValues(mode).Dec()
 		o.bytes.WithLabelValues(mode).Add(float64(e.Bytes))
 	case middleware.Died:
-		o.dead.Inc()
+		o.dead.WithLabelValues(string(e.Cause)).Inc()
 	case middleware.Refused:
 		o.refused.Inc()
 	case middleware.Failed:

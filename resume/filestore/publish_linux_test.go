@@ -3,6 +3,7 @@ package filestore_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ func TestPublishedFilesHaveTheirModeAndOwner(t *testing.T) {
 		t.Skip("NOT TESTED: giving files away, and mounting a file system of its own, need root")
 	}
 	other := t.TempDir()
-	if err := syscall.Mount("tmpfs", other, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("tmpfs", other, "tmpfs", 0, "size=32m"); err != nil {
 		t.Fatalf("mounting a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(other, syscall.MNT_DETACH) })
@@ -32,12 +33,18 @@ func TestPublishedFilesHaveTheirModeAndOwner(t *testing.T) {
 	defer store.Close()
 	data := make([]byte, 3<<20+7)
 	rand.NewChaCha8([32]byte{}).Read(data)
-	for where, dir := range map[string]string{"the same file system": t.TempDir(), "another file system": other} {
-		for _, o := range []resume.PublishOptions{
+	for where, below := range map[string]string{"the same file system": t.TempDir(), "another file system": other} {
+		for i, o := range []resume.PublishOptions{
+			{Conflict: resume.ConflictFail},
 			{Conflict: resume.ConflictRename, Mode: 0o640, Owner: &resume.FileOwner{UID: 12345, GID: 54321}, Sidecar: []byte("{}")},
 			{Conflict: resume.ConflictOverwrite, Mode: 0o444, Sidecar: []byte("{1}")},
+			{Conflict: resume.ConflictFail, Mode: 0o664},
 			{Conflict: resume.ConflictOverwrite, Owner: &resume.FileOwner{UID: -1, GID: 54321}, Sidecar: []byte("{2}")},
 		} {
+			dir := filepath.Join(below, fmt.Sprint(i))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
 			id := complete(t, store, data)
 			path, err := store.Publish(t.Context(), id, dir, "film.bin", o)
 			if err != nil || path != filepath.Join(dir, "film.bin") {
@@ -46,16 +53,19 @@ func TestPublishedFilesHaveTheirModeAndOwner(t *testing.T) {
 			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, data) {
 				t.Errorf("%s: the file has %d bytes of %d (%v)", where, len(got), len(data), err)
 			}
-			if got, err := os.ReadFile(path + resume.SidecarSuffix); err != nil || !bytes.Equal(got, o.Sidecar) {
-				t.Errorf("%s: the sidecar has %q (%v)", where, got, err)
-			}
-			for _, name := range []string{path, path + resume.SidecarSuffix} {
-				dressed(t, name, o)
+			dressed(t, path, o)
+			files := 1
+			if o.Sidecar != nil {
+				files = 2
+				dressed(t, path+resume.SidecarSuffix, o)
+				if got, err := os.ReadFile(path + resume.SidecarSuffix); err != nil || !bytes.Equal(got, o.Sidecar) {
+					t.Errorf("%s: the sidecar has %q (%v)", where, got, err)
+				}
 			}
 			if err := store.Settle(t.Context(), id, nil); err != nil {
 				t.Fatal(err)
 			}
-			if names, _ := os.ReadDir(dir); len(names) != 2 {
+			if names, _ := os.ReadDir(dir); len(names) != files {
 				t.Errorf("%s: there are %v", where, names)
 			}
 		}

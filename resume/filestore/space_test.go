@@ -67,7 +67,7 @@ func TestARecordWaitsForRoom(t *testing.T) {
 			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 			finished <- err
 		}()
-		time.Sleep(time.Minute)
+		time.Sleep(50 * fullRetry)
 		select {
 		case err := <-finished:
 			b.Fatalf("Finish returned while there was no room for the record: %v", err)
