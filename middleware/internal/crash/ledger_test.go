@@ -38,13 +38,20 @@ func with(x resume.Extents, start, end int64) resume.Extents {
 	return x
 }
 
-// line is one connection, as the ledger sees it.
+// line is one connection, as the ledger sees it: what was opened on it, and not
+// yet passed by the answer to a later open.
 type line struct {
-	l      *ledger
-	id     string
-	eager  bool  // the client sends from 0 without waiting for ready
-	cursor int64 // of the next byte that the client sends
-	start  int64 // where the connection began
+	l     *ledger
+	opens []*opening
+}
+
+// opening is one open on its way through a connection.
+type opening struct {
+	id       string
+	eager    bool // the client sends without waiting for ready
+	answered bool
+	cursor   int64 // of the next byte that the client sends
+	start    int64 // where it began
 	// before is what had been called durable when the client's open went by. The
 	// answer must not fall behind it. What other lanes are told between the
 	// server's making of the answer and its coming by here is no breach.
@@ -60,22 +67,21 @@ func (c *line) client(text bool, payload []byte) {
 		if m, err := protocol.DecodeClient(payload); err != nil {
 			c.l.breach("the client said %q: %v", payload, err)
 		} else if open, ok := m.(*protocol.Open); ok {
-			c.id, c.eager, c.before = "", open.Eager, c.l.durable[open.ID]
-			if open.Eager {
-				c.id, c.cursor, c.start, c.known = open.ID, 0, 0, c.before
-			}
+			before := c.l.durable[open.ID]
+			c.opens = append(c.opens, &opening{id: open.ID, eager: open.Eager, cursor: open.Start(), start: open.Start(), before: before, known: before})
 		}
 		return
 	}
-	if c.id == "" {
+	if n := len(c.opens); n == 0 || !c.opens[n-1].eager && !c.opens[n-1].answered {
 		c.l.breach("data before ready")
 		return
 	}
-	sent := resume.Range{Start: c.cursor, End: c.cursor + int64(len(payload))}
-	c.cursor = sent.End
-	c.l.resent += overlap(c.known, sent)
-	if n := overlap(c.known, sent); n > 0 {
-		c.l.breach("upload %s: %d bytes of %v were sent again although they were durable: %v", c.id, n, sent, c.known)
+	o := c.opens[len(c.opens)-1]
+	sent := resume.Range{Start: o.cursor, End: o.cursor + int64(len(payload))}
+	o.cursor = sent.End
+	c.l.resent += overlap(o.known, sent)
+	if n := overlap(o.known, sent); n > 0 {
+		c.l.breach("upload %s: %d bytes of %v were sent again although they were durable: %v", o.id, n, sent, o.known)
 	}
 }
 
@@ -99,42 +105,60 @@ func (c *line) server(payload []byte) {
 	case *protocol.Ready:
 		c.ready(m)
 	case *protocol.Ack:
-		if m.ID != "" && m.ID == c.id && m.State == "" {
+		if o := c.current(m.ID); o != nil && m.State == "" {
 			c.l.acks++
-			if m.Offset > m.Received || m.Received > c.cursor {
-				c.l.breach("upload %s: ack of offset %d, received %d, but only %d was sent", m.ID, m.Offset, m.Received, c.cursor)
+			if m.Offset > m.Received || m.Received > o.cursor {
+				c.l.breach("upload %s: ack of offset %d, received %d, but only %d was sent", m.ID, m.Offset, m.Received, o.cursor)
 			}
-			c.l.told(m.ID, c.start, m.Offset)
+			c.l.told(m.ID, o.start, m.Offset)
 		}
 	case *protocol.Goaway:
-		if m.ID != "" {
-			c.l.told(m.ID, c.start, m.Offset)
+		if o := c.current(m.ID); o != nil {
+			c.l.told(m.ID, o.start, m.Offset)
 		}
 	}
 }
 
+// current returns the opening that the server is at, if it is of id.
+func (c *line) current(id string) *opening {
+	if len(c.opens) == 0 || !c.opens[0].answered || c.opens[0].id != id {
+		return nil
+	}
+	return c.opens[0]
+}
+
+// ready takes in the answer to the first open that has none.
 func (c *line) ready(m *protocol.Ready) {
-	if len(c.before) > 0 {
+	if len(c.opens) > 0 && c.opens[0].answered {
+		c.opens = c.opens[1:]
+	}
+	if len(c.opens) == 0 || c.opens[0].id != m.ID {
+		c.l.breach("upload %s: ready, which nobody asked for", m.ID)
+		return
+	}
+	o := c.opens[0]
+	o.answered = true
+	if len(o.before) > 0 {
 		c.l.resumes++
 	}
-	if m.Offset < c.before.EndFrom(0) {
-		c.l.breach("upload %s: offset went back from %d to %d", m.ID, c.before.EndFrom(0), m.Offset)
+	if m.Offset < o.before.EndFrom(0) {
+		c.l.breach("upload %s: offset went back from %d to %d", m.ID, o.before.EndFrom(0), m.Offset)
 	}
 	for _, r := range m.Missing {
 		missing := resume.Range{Start: r.Start, End: resume.Unbounded}
 		if r.End != nil {
 			missing.End = *r.End
 		}
-		if n := overlap(c.before, missing); n > 0 {
-			c.l.breach("upload %s: %d bytes of %v are missing that were durable: %v", m.ID, n, missing, c.before)
+		if n := overlap(o.before, missing); n > 0 {
+			c.l.breach("upload %s: %d bytes of %v are missing that were durable: %v", m.ID, n, missing, o.before)
 		}
 	}
-	known := c.before
+	known := o.before
 	for _, h := range m.Have {
 		c.l.told(m.ID, h.Range.Start, *h.Range.End)
 		known = with(known, h.Range.Start, *h.Range.End)
 	}
-	if !c.eager {
-		c.id, c.cursor, c.start, c.known = m.ID, m.Cursor, m.Cursor, known
+	if !o.eager {
+		o.cursor, o.start, o.known = m.Cursor, m.Cursor, known
 	}
 }
