@@ -87,11 +87,10 @@ func (s *Store) linkTo(id resume.ID, path string, replace bool) error {
 	return s.removeIfThere(temp)
 }
 
-// copyTo copies the bytes of an upload to path, which appears when the copy is
-// durable.
-func (s *Store) copyTo(id resume.ID, from io.ReaderAt, path string, replace bool) error {
+// copyTo copies the part file to path, which appears when the copy is durable.
+func (s *Store) copyTo(id resume.ID, path string, replace bool) error {
 	temp := tempName(id, path)
-	if err := s.copyAll(from, temp); err != nil {
+	if err := s.copyPart(id, temp); err != nil {
 		return errors.Join(storageError(err), s.removeIfThere(temp))
 	}
 	rename := s.fs.RenameExclusive
@@ -104,7 +103,12 @@ func (s *Store) copyTo(id resume.ID, from io.ReaderAt, path string, replace bool
 	return nil
 }
 
-func (s *Store) copyAll(from io.ReaderAt, to string) error {
+func (s *Store) copyPart(id resume.ID, to string) error {
+	from, err := s.fs.Open(s.partPath(id), os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
 	f, err := s.fs.Open(to, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err

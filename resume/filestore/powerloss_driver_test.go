@@ -370,16 +370,6 @@ func (d *driver) fillAndFinish(id resume.ID, c resume.Claim) error {
 }
 
 func (d *driver) publish(id resume.ID, f *fate) error {
-	if d.rng.IntN(3) == 0 { // somebody asks for a file first
-		c, err := d.store.Content(context.Background(), id)
-		if err != nil {
-			return ignore(err)
-		}
-		c.(resume.FileContent).Path()
-		if err := c.Close(); err != nil {
-			return err
-		}
-	}
 	name, conflict := "f", resume.ConflictRename
 	switch d.rng.IntN(3) {
 	case 0:

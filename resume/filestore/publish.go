@@ -14,8 +14,7 @@ import (
 
 // Publish implements [resume.Publisher]. dir has to be there. On the file
 // system of the store the file gets a second name, which costs nothing; on
-// another, or where there are no hard links, it is copied, and so is one of at
-// most 64 KiB, which may have no name yet. Without hard links,
+// another, or where there are no hard links, it is copied. Without hard links,
 // and but for Linux, ConflictRename and ConflictFail may replace a file that
 // another process creates under that name in the same moment.
 //
@@ -76,6 +75,9 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 	if err := u.needComplete(); err != nil {
 		return "", err
 	}
+	if err := u.toFiles(ctx); err != nil {
+		return "", err
+	}
 	// What a call before the crash began, if there was one.
 	if p != nil {
 		there, err := u.isPublished(*p)
@@ -104,7 +106,7 @@ func (u *upload) publish(ctx context.Context, t target) (string, error) {
 // it there. fs.ErrExist when the name is taken.
 func (u *upload) publishAs(ctx context.Context, t target, n int) (intent, error) {
 	path := filepath.Join(t.dir, numbered(t.name, n))
-	p := intent{Path: text(path), Copied: u.small}
+	p := intent{Path: text(path)}
 	replace := t.conflict == resume.ConflictOverwrite
 	if !replace {
 		if err := u.unlocked(func() error { return u.store.free(path) }); err != nil {
@@ -114,23 +116,16 @@ func (u *upload) publishAs(ctx context.Context, t target, n int) (intent, error)
 	if err := u.intend(ctx, p); err != nil {
 		return p, err
 	}
-	if !p.Copied {
-		err := u.unlocked(func() error { return u.store.linkTo(u.id, path, replace) })
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			return p, err
-		}
-		u.log.Debug("no second name for the file; it is copied", zap.String("path", path), zap.Error(err))
-		p.Copied = true
-		if err := u.intend(ctx, p); err != nil {
-			return p, err
-		}
-	}
-	from, _, err := u.openContent()
-	if err != nil {
+	err := u.unlocked(func() error { return u.store.linkTo(u.id, path, replace) })
+	if err == nil || errors.Is(err, fs.ErrExist) {
 		return p, err
 	}
-	defer from.Close()
-	return p, u.unlocked(func() error { return u.store.copyTo(u.id, from, path, replace) })
+	u.log.Debug("no second name for the file; it is copied", zap.String("path", path), zap.Error(err))
+	p.Copied = true
+	if err := u.intend(ctx, p); err != nil {
+		return p, err
+	}
+	return p, u.unlocked(func() error { return u.store.copyTo(u.id, path, replace) })
 }
 
 func (u *upload) intend(ctx context.Context, p intent) error {
@@ -155,13 +150,11 @@ func (u *upload) published(ctx context.Context, p intent) (string, error) {
 // isPublished reports whether the file is where p wants it.
 func (u *upload) isPublished(p intent) (there bool, err error) {
 	crc, _ := u.state().CRC32C()
-	length, small := u.info.Length, u.small
+	length := u.info.Length
 	err = u.unlocked(func() error {
 		var err error
-		if !small {
-			if there, err = u.store.isPartAt(u.id, string(p.Path)); there || err != nil || !p.Copied {
-				return err
-			}
+		if there, err = u.store.isPartAt(u.id, string(p.Path)); there || err != nil || !p.Copied {
+			return err
 		}
 		there, err = u.store.hasContent(string(p.Path), length, crc)
 		return err

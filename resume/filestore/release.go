@@ -24,8 +24,8 @@ func (s *Store) Settle(ctx context.Context, id resume.ID, result []byte) error {
 	if err := u.takeTurn(ctx); err != nil {
 		return u.wrap(err)
 	}
-	files, err := u.settle(ctx, result)
-	if err != nil || !files { // its bytes are in the journal, which goes on without them
+	small, err := u.settle(ctx, result)
+	if err != nil || small { // its bytes are in the journal, which goes on without them
 		u.endTurn()
 		return u.wrapNil(err)
 	}
@@ -33,9 +33,9 @@ func (s *Store) Settle(ctx context.Context, id resume.ID, result []byte) error {
 	return nil
 }
 
-// settle records the result, and says whether the upload may have files. The
-// turn is held.
-func (u *upload) settle(ctx context.Context, result []byte) (files bool, err error) {
+// settle records the result, and says whether the upload has no files. The turn
+// is held.
+func (u *upload) settle(ctx context.Context, result []byte) (small bool, err error) {
 	u.mu.Lock()
 	defer u.unlock()
 	switch {
@@ -54,7 +54,7 @@ func (u *upload) settle(ctx context.Context, result []byte) (files bool, err err
 				return false, err
 			}
 		}
-		return !u.small || u.next.publish != nil, nil
+		return u.small, nil
 	}
 	u.next.phase = resume.Delivered
 	u.next.result = append([]byte{}, result...)
@@ -63,7 +63,7 @@ func (u *upload) settle(ctx context.Context, result []byte) (files bool, err err
 		return false, err
 	}
 	u.log.Debug("upload delivered", zap.Int("result", len(result)))
-	return !u.small || u.next.publish != nil, nil
+	return u.small, nil
 }
 
 // maxRemovals bounds how many settled uploads are being removed behind their
@@ -154,7 +154,7 @@ func (u *upload) delete(ctx context.Context, should func() bool) error {
 	temp, small, leaving := u.tempPath(), u.small, u.leaving
 	u.unlock()
 	defer u.mu.Lock()
-	if !small || leaving || temp != "" { // it may have files already
+	if !small || leaving { // it may have files already
 		if err := u.store.removeFiles(u, temp); err != nil {
 			return err
 		}
