@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	powerRuns = flag.Int64("powerloss.runs", 3000, "random runs of the power-loss test")
-	powerTime = flag.Duration("powerloss.time", 90*time.Second, "time after which it begins no more of them")
+	powerRuns = flag.Int64("powerloss.runs", 2500, "random runs of the power-loss test")
+	powerTime = flag.Duration("powerloss.time", 60*time.Second, "time after which it begins no more of them")
 	powerSeed = flag.Uint64("powerloss.seed", 0, "run this one only, if not 0")
 )
 

@@ -3,9 +3,11 @@ package filestore
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,9 +78,19 @@ func TestSmallUploadsThatAreTooManyForMemoryHaveFiles(t *testing.T) {
 func TestSmallUploadsExpireByPhase(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.must(b.store.Close())
-		told := map[resume.ID]resume.Phase{}
+		var mu sync.Mutex
+		gone := map[resume.ID]resume.Phase{}
+		told := func() map[resume.ID]resume.Phase {
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(gone)
+		}
 		b.open(Options{ExpireUnfinished: 10 * time.Hour, ExpireDelivered: 5 * time.Hour, ScanInterval: time.Minute,
-			OnExpire: func(st resume.State) { told[st.ID] = st.Phase }})
+			OnExpire: func(st resume.State) {
+				mu.Lock()
+				defer mu.Unlock()
+				gone[st.ID] = st.Phase
+			}})
 		j := b.withJournal(leastSegment)
 		abandoned, open := resume.NewID(), resume.NewID()
 		c := b.claim(abandoned, 9)
@@ -90,16 +102,16 @@ func TestSmallUploadsExpireByPhase(t *testing.T) {
 			b.must(b.store.Settle(b.ctx, b.complete("abc"), nil))
 		}
 		pass(5*time.Hour - 2*time.Minute)
-		if len(told) > 0 {
-			b.Fatalf("%d are gone too early", len(told))
+		if len(told()) > 0 {
+			b.Fatalf("%d are gone too early", len(told()))
 		}
 		pass(4 * time.Minute)
-		if len(told) != 100 {
-			b.Fatalf("%d of 100 delivered ones are gone", len(told))
+		if len(told()) != 100 {
+			b.Fatalf("%d of 100 delivered ones are gone", len(told()))
 		}
 		pass(100 * time.Hour)
-		if len(told) != 101 || told[abandoned] != resume.Receiving || held.Err() != nil || !b.there(complete) || len(j.held) != 2 {
-			b.Fatalf("%d are gone, the claim: %v; in the journal: %d", len(told), held.Err(), len(j.held))
+		if len(told()) != 101 || told()[abandoned] != resume.Receiving || held.Err() != nil || !b.there(complete) || len(j.held) != 2 {
+			b.Fatalf("%d are gone, the claim: %v; in the journal: %d", len(told()), held.Err(), len(j.held))
 		}
 	})
 }
