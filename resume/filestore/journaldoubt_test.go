@@ -115,13 +115,13 @@ func TestARecordInDoubtInTheJournalHoldsWhatIsTakenBack(t *testing.T) {
 		b.write(c, "XXX")
 		fault.set("write", segmentSuffix, syscall.ENOSPC)
 		go c.Sync(b.ctx)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * fullRetry)
 		rewound := make(chan error, 1)
 		go func() {
 			_, err := c.Rewind(b.ctx)
 			rewound <- err
 		}()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * fullRetry)
 		select {
 		case err := <-rewound:
 			b.Fatalf("Rewind returned while a record with the bytes may be there: %v", err)
@@ -148,7 +148,7 @@ func TestASmallUploadWaitsForRoomForItsFile(t *testing.T) {
 		fault.set("sync", partSuffix, syscall.ENOSPC)
 		path := make(chan string, 1)
 		go func() { path <- c.(resume.FileContent).Path() }()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * fullRetry)
 		if len(path) > 0 {
 			b.Fatal("it has a file without room")
 		}
@@ -178,7 +178,7 @@ func TestASyncThatIsTriedAgainCutsTheFile(t *testing.T) {
 			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 			finished <- err
 		}()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * fullRetry)
 		fault.set("", "", nil)
 		b.must(<-finished)
 		for seed := range uint64(20) {
