@@ -196,6 +196,9 @@ func (u *upload) commitOnce() {
 	u.commit.lasted = took
 	switch {
 	case u.dead != nil:
+		if err != nil {
+			u.doubted()
+		}
 	case mayPass(err) && !u.store.isClosed(): // Close does not wait for room
 		u.log.Warn("no room to make an upload durable: trying again", zap.Error(err))
 		u.commitAgain(s, err)
@@ -221,7 +224,7 @@ func (u *upload) commitAgain(s *snapshot, err error) {
 	k := &u.commit
 	if _, data := errors.AsType[*unsynced](err); data {
 		k.full = true
-	} else if u.slots != nil {
+	} else if u.slots != nil || s.small {
 		k.doubt = true
 	}
 	k.again, k.dirty, k.since = true, true, now()
@@ -308,13 +311,17 @@ func (s *snapshot) persistData() error {
 			return err
 		}
 	}
-	if s.size >= 0 {
+	if s.size >= 0 || s.redo {
 		info, err := s.part.Stat()
 		if err != nil {
 			return err
 		}
-		if info.Size() != s.size {
-			if err := s.part.Truncate(s.size); err != nil {
+		size := s.size
+		if size < 0 {
+			size = info.Size()
+		}
+		if s.redo || info.Size() != size { // the failed sync was to make the size durable too
+			if err := s.part.Truncate(size); err != nil {
 				return err
 			}
 		}

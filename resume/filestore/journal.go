@@ -56,6 +56,7 @@ type journal struct {
 	buf    []byte
 	moving *carrier // takes what is alive out of the oldest segment; nil: nothing is
 	stuck  bool     // and could not read it
+	unsure bool     // the kernel's memory may have what the disk has not, and nobody was told of
 }
 
 func newJournal(fsys vfs.FS, dir string, log *zap.Logger) *journal {
@@ -89,14 +90,18 @@ func (j *journal) append(e *entry) error {
 // drop has the journal forget an upload, durably.
 func (j *journal) drop(id resume.ID) error { return j.append(&entry{kind: entryGone, id: id}) }
 
-// affirm writes what the journal knows of an upload anew: after a sync that
-// failed, the disk may have another record of it that nobody was told of.
+// affirm writes what the journal knows of an upload anew, or that it knows
+// nothing: after a sync that failed, the disk may have another record of it that
+// nobody was told of.
 func (j *journal) affirm(id resume.ID) error {
 	j.mu.RLock()
 	e, err := j.whole(id)
 	j.mu.RUnlock()
-	if err != nil || e == nil {
+	if err != nil {
 		return err
+	}
+	if e == nil {
+		return j.drop(id)
 	}
 	return j.append(e)
 }
@@ -168,7 +173,7 @@ func (j *journal) write(all []*entry) (*segment, error) {
 		err = seg.file.Sync()
 	}
 	if err != nil { // nobody knows what of it is on the disk: nothing goes behind it
-		j.active = nil
+		j.active, j.unsure = nil, true
 		return nil, err
 	}
 	return seg, nil

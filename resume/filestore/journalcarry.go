@@ -87,7 +87,7 @@ func (j *journal) retire() {
 		err = j.fs.SyncDir(j.dir)
 	}
 	if err != nil {
-		j.stuck = true
+		j.stuck, j.unsure = true, true
 		j.log.Error("a segment of the journal cannot be removed: the journal grows until the next start", zap.Error(err))
 	}
 }

@@ -112,7 +112,7 @@ func TestAFullDiskHoldsUpTheJournalUntilThereIsRoom(t *testing.T) {
 				_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 				finished <- err
 			}()
-			time.Sleep(time.Minute)
+			time.Sleep(50 * fullRetry)
 			if len(finished) > 0 || c.Durable() != 0 {
 				b.Fatalf("%s: finished or durable without room: %d", op, c.Durable())
 			}

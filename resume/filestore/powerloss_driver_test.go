@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
@@ -102,7 +103,7 @@ func (d *driver) start() (err error) {
 		o.SyncInterval = time.Millisecond // the committer comes by itself
 	}
 	d.claims = map[resume.ID][]resume.Claim{}
-	for first := true; first || vfs.IsFull(err); first = false { // the journal is synced
+	for first := true; first || vfs.IsFull(err) || ofDisk(err); first = false { // the journal is synced
 		d.store, err = open(d.fs, crashDir, o)
 	}
 	if err == nil {
@@ -138,8 +139,11 @@ func (d *driver) run() error {
 func (d *driver) listen() error {
 	for id, f := range d.world {
 		st, err := d.store.Stat(context.Background(), id)
-		if errors.Is(err, resume.ErrNotFound) || errors.Is(err, resume.ErrNoSpace) {
+		if errors.Is(err, resume.ErrNotFound) || ofDisk(err) {
 			continue
+		}
+		if err == nil && f.gone {
+			err = fmt.Errorf("%s is there again after it was deleted", id)
 		}
 		if err == nil {
 			err = f.checkBytes(st)
@@ -148,6 +152,7 @@ func (d *driver) listen() error {
 			return err
 		}
 		d.change(id, func(f *fate) {
+			f.going = false // a Delete that failed: what is told now counts
 			f.ack(st)
 			if st.Phase == resume.Delivered {
 				f.result = string(st.Result)
@@ -215,10 +220,15 @@ func (d *driver) step() error {
 	return d.start()
 }
 
+// ofDisk reports whether an error is one of the disk's, which the run gave it.
+func ofDisk(err error) bool {
+	return errors.Is(err, resume.ErrNoSpace) || errors.Is(err, syscall.EIO)
+}
+
 // ignore lets errors pass that are an answer.
 func ignore(err error, more ...error) error {
-	// io.EOF: a hash came to bytes that were dropped behind a failed sync.
-	for _, ok := range append(more, io.EOF, resume.ErrNoSpace, resume.ErrComplete, resume.ErrIncomplete, resume.ErrNotComplete, resume.ErrNotFound, resume.ErrExists) {
+	// io.EOF: a hash came to bytes that were dropped behind a failed sync. EIO: that sync.
+	for _, ok := range append(more, io.EOF, syscall.EIO, resume.ErrNoSpace, resume.ErrComplete, resume.ErrIncomplete, resume.ErrNotComplete, resume.ErrNotFound, resume.ErrExists) {
 		if errors.Is(err, ok) {
 			return nil
 		}
@@ -236,7 +246,7 @@ func (d *driver) open(id resume.ID, f *fate) error {
 		o.Range.End = o.Range.Start + 1 + d.rng.Int64N(int64(len(f.sent))-o.Range.Start)
 	}
 	c, err := d.store.Open(context.Background(), o)
-	if errors.Is(err, resume.ErrLength) || errors.Is(err, resume.ErrNoSpace) { // it was finished shorter
+	if errors.Is(err, resume.ErrLength) || ofDisk(err) { // it was finished shorter
 		return nil
 	}
 	if err != nil {
@@ -425,9 +435,8 @@ func (d *driver) delete(id resume.ID) error {
 	switch {
 	case err == nil:
 		d.change(id, func(f *fate) { f.gone = true })
-	case errors.Is(err, resume.ErrNotFound), errors.Is(err, resume.ErrNoSpace): // it could not be read
+	case errors.Is(err, resume.ErrNotFound):
 		d.change(id, func(f *fate) { f.going = false })
-		return nil
 	}
-	return err
+	return ignore(err) // after another error it is going until the store says that it is there
 }

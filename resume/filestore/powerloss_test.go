@@ -116,10 +116,13 @@ func powerRun(seed uint64, lie func(op, path string) bool) (int, error) {
 		}
 	}
 	fs.Fail = linkless
-	if rng.IntN(4) == 0 { // a disk that finds no room for what was written, now and then
+	if rng.IntN(4) == 0 { // a disk that finds no room for what was written, now and then, or is broken
 		fs.Drops = rng.IntN(2) == 0
 		fs.Fail = func(op, path string) error {
 			if op == "sync" && strings.HasPrefix(path, crashDir) && rand.IntN(3) == 0 {
+				if strings.HasSuffix(path, segmentSuffix) && rand.IntN(2) == 0 {
+					return syscall.EIO
+				}
 				return syscall.ENOSPC
 			}
 			if linkless != nil {

@@ -113,14 +113,14 @@ func (s *Store) Delete(ctx context.Context, id resume.ID) error {
 	}
 	defer u.release()
 	if err := u.delete(ctx, func() bool { return true }); err != nil {
-		return u.wrap(err)
+		return u.wrap(storageError(err))
 	}
 	u.log.Debug("upload deleted")
 	return nil
 }
 
 // delete removes the upload if it still should be once it is its turn.
-func (u *upload) delete(ctx context.Context, should func() bool) error {
+func (u *upload) delete(ctx context.Context, should func() bool) (err error) {
 	if u.loadErr != nil && !errors.Is(u.loadErr, ErrDamaged) {
 		return u.loadErr
 	}
@@ -158,9 +158,16 @@ func (u *upload) delete(ctx context.Context, should func() bool) error {
 		}
 	}
 	if small {
-		return u.store.journal.Load().drop(u.id)
+		err = u.store.journal.Load().drop(u.id)
+	} else {
+		err = u.finishMove() // of one that could not be loaded
 	}
-	return u.finishMove() // of one that could not be loaded
+	if err != nil { // whoever asks for it next is to find what stays
+		u.doubted()
+		return err
+	}
+	u.trusted()
+	return nil
 }
 
 var errKept = errors.New("it is in use again")

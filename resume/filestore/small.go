@@ -82,7 +82,10 @@ func (u *upload) fillPart(s *snapshot) error {
 			return err
 		}
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil { // the journal has all of it still
+		return &unwritten{err}
+	}
+	return nil
 }
 
 // inMemory returns what the upload has of bytes.
@@ -183,7 +186,7 @@ func (u *upload) loadSmall(failed bool) error {
 	}
 	if failed {
 		if err := j.affirm(u.id); err != nil {
-			return err
+			return storageError(err)
 		}
 		u.trusted()
 	}
@@ -207,7 +210,7 @@ func (u *upload) loadSmall(failed bool) error {
 // crash came between the two.
 func (u *upload) finishMove() error {
 	if j := u.store.journal.Load(); j != nil && j.has(u.id) {
-		return j.drop(u.id)
+		return storageError(j.drop(u.id))
 	}
 	return nil
 }

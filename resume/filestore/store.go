@@ -220,10 +220,12 @@ func (s *Store) Close() error {
 			errs = append(errs, u.wrap(u.dead))
 		}
 	}
+	unsure := s.suspicious || len(s.suspect) > 0
 	if j := s.journal.Load(); j != nil {
 		errs = append(errs, j.close())
+		unsure = unsure || j.unsure
 	}
-	if !s.suspicious && len(s.suspect) == 0 {
+	if !unsure {
 		// Only a hint, and without it the next start is merely slower.
 		_ = writeLock(s.lock, clean)
 	}

@@ -204,6 +204,13 @@ func (u *upload) trusted() {
 	u.store.mu.Unlock()
 }
 
+// doubted says that the disk may have more of the upload than was told.
+func (u *upload) doubted() {
+	u.store.mu.Lock()
+	u.store.suspect[u.id] = true
+	u.store.mu.Unlock()
+}
+
 // took takes up a record.
 func (u *upload) took(r *record, extents resume.Extents) {
 	u.exists = true
@@ -306,9 +313,7 @@ func (u *upload) fail(err error) {
 		return
 	}
 	u.dead = err
-	u.store.mu.Lock()
-	u.store.suspect[u.id] = true
-	u.store.mu.Unlock()
+	u.doubted()
 	u.log.Error("storage failed; the upload goes on from what is durable", zap.Error(err))
 	u.endClaims(resume.Everything, err)
 	u.wakeAll()
