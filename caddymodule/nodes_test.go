@@ -8,79 +8,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/client"
+	"github.com/wsingest/wsingest/resume/s3store"
 	"github.com/wsingest/wsingest/resume/s3store/s3test"
 )
-
-// balance passes connections on to the servers in turn, and knows nothing of
-// what is in them.
-func balance(t *testing.T, servers ...string) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		l.Close()
-		cancel()
-		all.Wait()
-	})
-	var n atomic.Uint32
-	all.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer in.Close()
-				first := n.Add(1)
-				for i := range servers {
-					out, err := net.Dial("tcp", servers[(int(first)+i)%len(servers)])
-					if err != nil {
-						continue
-					}
-					splice(ctx, in, out)
-					return
-				}
-			})
-		}
-	})
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return "localhost:" + port // the name of the site
-}
-
-func splice(ctx context.Context, a, b net.Conn) {
-	defer context.AfterFunc(ctx, func() {
-		a.Close()
-		b.Close()
-	})()
-	var both sync.WaitGroup
-	for _, ends := range [][2]net.Conn{{a, b}, {b, a}} {
-		both.Go(func() {
-			io.Copy(ends[0], ends[1])
-			a.Close()
-			b.Close()
-		})
-	}
-	both.Wait()
-}
 
 // TestUploadsGoOnOnAnyNode: two Caddys on one bucket behind a balancer; one is
 // killed every few seconds, and the bucket goes away for a while. Every upload
@@ -95,9 +39,7 @@ func TestUploadsGoOnOnAnyNode(t *testing.T) {
 	}
 	bucket := s3test.Start(t)
 	bucket.Bucket(t, "uploads")
-	binary := filepath.Join(t.TempDir(), "caddy")
-	run(t, "..", nil, "go", "build", "-o", binary, "./examples/caddy/nodes")
-	swap(t, &caddyBinary, binary)
+	withBucket(t)
 	app := newBackend(t)
 	nodes := make([]*server, 2)
 	for i, name := range []string{"one", "two"} {
@@ -111,7 +53,8 @@ func TestUploadsGoOnOnAnyNode(t *testing.T) {
 		s.startAsIs(string(config))
 		nodes[i] = s
 	}
-	url := "://" + balance(t, "localhost:"+nodes[0].port, "localhost:"+nodes[1].port) + "/upload/"
+	front := balance(t, "localhost:"+nodes[0].port, "localhost:"+nodes[1].port)
+	url := "://" + front.addr + "/upload/"
 
 	over := make(chan struct{})
 	sent := make(chan string, 10_000) // digests
@@ -126,15 +69,7 @@ func TestUploadsGoOnOnAnyNode(t *testing.T) {
 				}
 				data := make([]byte, 6<<20+i*1_500_000+n)
 				rand.Read(data)
-				var err error
-				if i%3 == 2 {
-					err = sendPlain(t.Context(), "ws"+url, data)
-				} else {
-					_, err = client.Upload(t.Context(), "http"+url, &client.Source{ReaderAt: slow{data}, Size: int64(len(data)), Name: "a"}, client.Options{
-						WantDigest: i%2 == 0,
-						Retry:      client.Retry{MaxDelay: time.Second, GiveUpAfter: 90 * time.Second},
-					})
-				}
+				err := sendAs(t.Context(), i, url, data)
 				if err != nil {
 					t.Errorf("client %d, upload %d: %v", i, n, err)
 					return
@@ -150,12 +85,12 @@ func TestUploadsGoOnOnAnyNode(t *testing.T) {
 		<-timer.C
 		if kills == 1 || long && kills == 20 {
 			bucket.Stop()
-			time.AfterFunc(outage, func() {
+			back := time.AfterFunc(outage, func() {
 				if err := bucket.Run(); err != nil {
 					t.Error(err)
 				}
 			})
-			<-time.NewTimer(outage + time.Second).C
+			defer back.Stop()
 		}
 		s := nodes[kills%2]
 		s.kill()
@@ -183,7 +118,44 @@ func TestUploadsGoOnOnAnyNode(t *testing.T) {
 		t.Errorf("only %d uploads were done by %d clients", uploads, clients)
 	}
 	t.Logf("%d uploads by %d clients, %d kills; the app got %d requests", uploads, clients, kills, len(app.seen()))
+	fewSentAgain(t, front)
+	for _, s := range nodes {
+		s.kill()
+	}
 	nothingOpen(t, bucket)
+	if long {
+		nothingLeft(t, bucket)
+	}
+}
+
+// sendAs sends a file with one of several kinds of clients, whichever is i's.
+func sendAs(ctx context.Context, i int, url string, data []byte) error {
+	if i%3 == 2 {
+		return sendPlain(ctx, "ws"+url, data)
+	}
+	source := client.FromReaderAt(slow{data}, int64(len(data)))
+	if i%4 == 1 { // live: it can be read once, and nobody knows where it ends
+		source = client.FromReader(io.NewSectionReader(slow{data}, 0, int64(len(data))), client.UnknownSize)
+	}
+	_, err := client.Upload(ctx, "http"+url, source, client.Options{
+		WantDigest: i%2 == 0,
+		Retry:      client.Retry{MaxDelay: time.Second, GiveUpAfter: 90 * time.Second},
+	})
+	return err
+}
+
+// fewSentAgain: what a cut costs is a part and what the client was let send ahead.
+func fewSentAgain(t *testing.T, b *balancer) {
+	t.Helper()
+	const part, socket = 8 << 20, 4 << 20 // a plain client has no window but the sockets
+	again, most := b.resent(), int64(0)
+	for _, a := range again {
+		most = max(most, a.bytes)
+		if a.bytes > part+max(a.window, socket) {
+			t.Errorf("upload %s: %d bytes were sent again after one cut, with a window of %d", a.upload, a.bytes, a.window)
+		}
+	}
+	t.Logf("%d cuts of uploads; the most that was sent again after one: %d KiB", len(again), most>>10)
 }
 
 // nothingOpen looks into the bucket: no upload is unfinished. What a node that
@@ -221,6 +193,30 @@ func nothingOpen(t *testing.T, bucket *s3test.Server) {
 		t.Errorf("delivered uploads have %d objects still", named)
 	}
 	t.Logf("%d objects are left to the janitor", orphans)
+}
+
+// nothingLeft: the janitor of another node removes what the dead ones left, and
+// then there is nothing of any upload but its answer.
+func nothingLeft(t *testing.T, bucket *s3test.Server) {
+	t.Helper()
+	s, err := s3store.New(s3store.Options{
+		Endpoint: bucket.Endpoint, Insecure: true, Bucket: "uploads", PartSize: 5 << 20, RetryFor: time.Second, ScanInterval: time.Second,
+		Credentials: credentials.NewStaticV4(s3test.AccessKey, s3test.SecretKey, ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := bucket.Client(t)
+	within(t, 3*time.Minute, "the janitor to remove all bytes", func() bool {
+		for range c.ListObjects(t.Context(), "uploads", minio.ListObjectsOptions{Prefix: "data/", Recursive: true}) {
+			return false
+		}
+		for range c.ListIncompleteUploads(t.Context(), "uploads", "data/", true) {
+			return false
+		}
+		return true
+	})
 }
 
 // slow is a source that takes a second or so, so that kills meet it.

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -32,6 +33,7 @@ type bucket struct {
 	retryFor time.Duration
 	sums     bool // the storage compares CRC-32C
 	log      *zap.Logger
+	failing  atomic.Int64 // requests that are being tried again
 }
 
 func newBucket(o Options) (*bucket, error) {
@@ -72,7 +74,7 @@ func patience(size int64) time.Duration {
 // retryFor. size is that of its body.
 func (b *bucket) try(ctx context.Context, what string, size int64, request func(context.Context) error) error {
 	begun, pause := time.Now(), firstPause
-	for {
+	for tries := 0; ; tries++ {
 		once, cancel := context.WithTimeout(ctx, patience(size))
 		err := classify(request(once))
 		cancel()
@@ -81,6 +83,10 @@ func (b *bucket) try(ctx context.Context, what string, size int64, request func(
 		}
 		if time.Since(begun) > b.retryFor {
 			return wrapRequest(what, fmt.Errorf("tried for %v: %w", b.retryFor, err))
+		}
+		if tries == 0 {
+			b.failing.Add(1)
+			defer b.failing.Add(-1)
 		}
 		b.log.Debug("request to the storage fails; it is tried again", zap.String("request", what), zap.Error(err))
 		select {

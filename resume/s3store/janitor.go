@@ -70,8 +70,10 @@ func (s *Store) takeLease(ctx context.Context) (bool, error) {
 }
 
 // orphaned is the age from which bytes that no record names are nobody's. A
-// record follows its bytes within RetryFor.
-const orphaned = time.Hour
+// record follows its bytes within a few times RetryFor.
+func (s *Store) orphaned() time.Duration {
+	return 60*s.opts.RetryFor + patience(s.opts.PartSize)
+}
 
 // clean removes what has expired, and what nobody needs.
 func (s *Store) clean(ctx context.Context) error {
@@ -150,7 +152,7 @@ func (s *Store) cleanObjects(ctx context.Context) error {
 			return err
 		}
 		of, ok := s.owner(o.Key)
-		if !ok || time.Since(o.LastModified) < orphaned {
+		if !ok || time.Since(o.LastModified) < s.orphaned() {
 			continue
 		}
 		if of != id {
@@ -184,7 +186,7 @@ func (s *Store) cleanParts(ctx context.Context) error {
 			return err
 		}
 		for _, m := range page.Uploads {
-			if time.Since(m.Initiated) >= orphaned {
+			if time.Since(m.Initiated) >= s.orphaned() {
 				old = append(old, multipart{Key: m.Key, UploadID: m.UploadID})
 			}
 		}

@@ -61,7 +61,8 @@ type Options struct {
 
 	// RetryFor is how long a request that fails is tried again, by the time of
 	// its first try, before the upload is given up on this node: 1 s or more,
-	// default 1 min.
+	// default 1 min. What a node that died left behind without a record is removed
+	// after 60 times that, so all nodes should have the same.
 	RetryFor time.Duration
 
 	// ExpireUnfinished is how long after its last change an upload that was

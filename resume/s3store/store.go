@@ -30,7 +30,7 @@ type Store struct {
 	memory  *semaphore.Weighted
 	waiting atomic.Int64  // how many wait for some of it
 	making  atomic.Bool   // somebody makes room for them
-	hold    int64         // bytes a claim may have in memory
+	hold    int64         // bytes a claim may have in memory; see holdNow
 	putting chan struct{} // requests with a body under way
 
 	copySize int64 // how much one request copies

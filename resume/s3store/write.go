@@ -61,7 +61,7 @@ func (c *claim) write(p []byte, sum *uint32) (n int, err error) {
 			if err := c.mayBegin(); err != nil {
 				return n, err
 			}
-			if c.held() >= u.store.hold {
+			if c.held() >= u.store.holdNow() {
 				u.flush = u.flush || !u.flyingOf(c)
 				u.tend()
 				u.wake()
@@ -172,6 +172,15 @@ func (c *claim) held() (n int64) {
 		}
 	}
 	return n
+}
+
+// holdNow is how many bytes a claim may have in memory. While the storage fails
+// it is a part: more would only be lost with this node.
+func (s *Store) holdNow() int64 {
+	if s.bucket.failing.Load() > 0 {
+		return min(s.hold, s.opts.PartSize)
+	}
+	return s.hold
 }
 
 // flyingOf reports whether some of that is on its way.

@@ -1,0 +1,65 @@
+package s3store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/wsingest/wsingest/resume"
+)
+
+// TestAnOutageTakesInAPartAtMost: what is sent meanwhile would have to be sent
+// again if the node ended.
+func TestAnOutageTakesInAPartAtMost(t *testing.T) {
+	nodes, server := publishers(t, 1)
+	s := nodes[0]
+	const length = 16 << 20
+	c, err := s.Open(t.Context(), resume.OpenOptions{Info: resume.Info{ID: resume.NewID(), Length: length}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	server.Stop()
+	chunk := make([]byte, 256<<10)
+	if _, err := c.Write(chunk); err != nil {
+		t.Fatal(err)
+	}
+	synced := make(chan error, 1)
+	go func() { synced <- c.Sync(t.Context()) }()
+	for s.bucket.failing.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for c.Cursor() < length {
+			if _, err := c.Write(chunk); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	const bound = 5<<20 + blockSize
+	for c.Cursor() < bound-2*blockSize { // it is taken in as far as that
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-sent:
+		t.Errorf("all of it was taken in: %v", err)
+		sent <- err
+	case <-time.After(300 * time.Millisecond):
+		if n := c.Cursor(); n > bound {
+			t.Errorf("%d bytes were taken in, expected %d at the most", n, bound)
+		}
+	}
+	if err := server.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []chan error{synced, sent} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := c.Finish(t.Context(), resume.FinishOptions{Length: length}); err != nil {
+		t.Error(err)
+	}
+}
