@@ -41,6 +41,8 @@ func (d *Deliver) checkKey() error {
 		return fmt.Errorf("ws_ingest: deliver: the file %q is not a key that begins with a fixed folder, such as files/{ws_ingest.name}", d.File)
 	case rest == "" || strings.HasSuffix(rest, "/"):
 		return errors.New("ws_ingest: deliver: the file has no name: add one, such as {ws_ingest.name}")
+	case d.Mode != "" || d.Chown != "" || d.Sidecar:
+		return errors.New("ws_ingest: deliver: mode, chown and sidecar are for files, and this store makes objects: leave them out")
 	}
 	return nil
 }

@@ -75,6 +75,10 @@ func TestAFileIsPublishedUnderAKey(t *testing.T) {
 			t.Errorf("deliver file %s: %v", path, err)
 		}
 	}
+	owned := strings.Replace(strings.Replace(bucketSite, "PATH", "files/{ws_ingest.name}", 1), "on_conflict rename", "mode 0640", 1)
+	if err := s.load(owned); err == nil || !strings.Contains(err.Error(), "mode, chown and sidecar are for files") {
+		t.Errorf("a mode of an object: %v", err)
+	}
 	if _, err := os.Stat("files"); err == nil {
 		t.Error("a directory was made on the disk")
 	}

@@ -56,8 +56,8 @@ func New(store resume.Store, o Options) (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wsingest: %w", err)
 	}
-	if o.Publish != nil && !canPublish(store) {
-		return nil, fmt.Errorf("wsingest: Publish is set, but a %T cannot publish files", store)
+	if err := canPublish(store, o.Publish); err != nil {
+		return nil, fmt.Errorf("wsingest: %w", err)
 	}
 	routes, err := parseRoutes(o.Routes)
 	if err != nil {

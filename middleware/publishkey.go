@@ -12,13 +12,21 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// canPublish reports whether a store can give files their final place.
-func canPublish(store resume.Store) bool {
-	switch store.(type) {
-	case resume.Publisher, resume.KeyPublisher:
-		return true
+// canPublish finds what a store cannot do of p.
+func canPublish(store resume.Store, p *Publish) error {
+	if p == nil {
+		return nil
 	}
-	return false
+	switch store.(type) {
+	case resume.KeyPublisher:
+		if p.Mode != 0 || p.Owner != nil || p.Sidecar {
+			return fmt.Errorf("Publish.Mode, Publish.Owner and Publish.Sidecar are for files, but a %T publishes objects: leave them out", store)
+		}
+	case resume.Publisher:
+	default:
+		return fmt.Errorf("Publish is set, but a %T cannot publish files", store)
+	}
+	return nil
 }
 
 // publishKey is publish where files are objects: Dir is what their keys begin
