@@ -35,13 +35,13 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Clients with a ping timeout of half a second stand for those with twenty: what
 # they live through says something only where nothing else runs. make test
-# prints who lived through what. Under the race detector (-short) fewer are tried,
-# and their ping timeout is a second.
+# prints who lived through what. Under the race detector fewer are tried, and
+# their ping timeout is a second.
 ALONE := ./middleware/internal/situations
 
 # A browser takes a whole machine, and the clients in Python do: one of these at a
 # time. The race detector sees nothing of them, so of what is different in them
-# alone little is repeated under it (-short).
+# alone little is repeated under it.
 PEERS  := ./examples/conformance ./examples/quickstart ./examples/uppy ./examples/python
 OTHERS  = $$($(GO) list ./... | grep -vE '/(situations|conformance|quickstart|uppy|python)$$')
 

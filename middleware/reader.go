@@ -93,7 +93,7 @@ func (s *session) readMessage(r io.Reader) error {
 	}
 	if open, ok := m.(*protocol.Open); ok {
 		s.rd.opened, s.rd.eager = true, open.Eager
-		s.rd.pos = 0
+		s.rd.pos = open.Start()
 		s.cursor.Store(-1)
 	}
 	s.queue.push(item{msg: m})

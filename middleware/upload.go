@@ -163,7 +163,7 @@ func (s *session) place(o *protocol.Open, claim resume.Claim) error {
 	case s.plain != nil:
 		return placePlain(s.plain, claim)
 	case o.Eager:
-		return claim.SetCursor(0)
+		return claim.SetCursor(o.Start())
 	}
 	return nil
 }

@@ -121,6 +121,38 @@ func TestAnEagerClientMayRepeatWhatIsHeld(t *testing.T) {
 	next[*protocol.Done](p)
 }
 
+// TestALaneSendsPieceAfterPiece: it need not wait for one to be opened, nor for
+// what came before to be taken in, and sends again what another had sent.
+func TestALaneSendsPieceAfterPiece(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	data := content(5, 250_000)
+	id := resume.NewID()
+	piece := func(start, end int64) *protocol.Open {
+		o := open(id, int64(len(data)))
+		o.Range, o.Eager = &protocol.Range{Start: start, End: &end}, true
+		return o
+	}
+	p := r.full()
+	p.Send(piece(100_000, 130_000))
+	p.Data(data[100_000:130_000])
+	next[*protocol.Ready](p)
+	p.Acked(130_000)
+
+	for _, at := range []int64{150_000, 50_000, 0} {
+		end := min(at+100_000, int64(len(data)))
+		p.Send(piece(at, end))
+		p.Data(data[at:end])
+	}
+	p.Send(&protocol.Finish{Digest: &protocol.Digest{SHA256: sum(data)}})
+	for _, at := range []int64{150_000, 50_000, 0} {
+		if m := next[*protocol.Ready](p); m.Cursor != at {
+			t.Errorf("ready says cursor %d of the piece from %d", m.Cursor, at)
+		}
+	}
+	next[*protocol.Done](p)
+	sameBytes(t, r.app.seen()[0].body, data)
+}
+
 func TestUnknownLengthEndsWithFinish(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	data := content(8, 700_001)

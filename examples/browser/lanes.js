@@ -8,8 +8,8 @@
 import { Session } from './session.js';
 
 export const LEAST_FOR_LANES = 16 << 20; // bytes; less does not repay a second connection
-const LEAST_PIECE = 8 << 20;
-const PIECES_PER_LANE = 4; // small pieces share the work between lanes of unequal speed
+const LEAST_PIECE = 1 << 20, FIRST_PIECE = 4 << 20;
+const QUICK = 2000, SLOW = 8000; // ms; a piece that took less is followed by a larger one, and the other way round
 
 /**
  * @typedef {object} Piece a range that one lane sends
@@ -20,25 +20,44 @@ const PIECES_PER_LANE = 4; // small pieces share the work between lanes of unequ
  */
 
 /**
- * Divides what is missing into pieces for n lanes.
- *
- * @param {[number, number][]} missing
- * @param {number} n
+ * What is left for lanes to take. Lanes are seldom equally fast, so nothing is
+ * divided beforehand: towards the end pieces become small, and nobody waits long
+ * for the slowest.
  */
-export function cut(missing, n) {
-  const total = missing.reduce((sum, [start, end]) => sum + end - start, 0);
-  const size = Math.max(LEAST_PIECE, Math.ceil(total / (n * PIECES_PER_LANE)));
+export class Pieces {
   /** @type {Piece[]} */
-  const pieces = [];
-  for (const [first, last] of missing) {
-    for (let start = first; start < last;) {
-      let end = Math.min(last, start + size);
-      if (last - end < LEAST_PIECE / 2) end = last;
-      pieces.push({ start, end, received: start, durable: start });
-      start = end;
-    }
+  taken = [];
+
+  #left;
+  #lanes;
+
+  /** @param {[number, number][]} missing @param {number} lanes */
+  constructor(missing, lanes) {
+    this.#left = missing.map(([start, end]) => ({ start, end }));
+    this.#lanes = lanes;
   }
-  return pieces;
+
+  get size() { return this.#left.reduce((sum, { start, end }) => sum + end - start, 0); }
+
+  /**
+   * The next piece, of about so many bytes; none when nothing is left.
+   *
+   * @param {number} want
+   * @returns {Piece | undefined}
+   */
+  take(want) {
+    const [first] = this.#left;
+    if (!first) return undefined;
+    const share = Math.max(LEAST_PIECE, this.size / (2 * this.#lanes));
+    const { start } = first;
+    let end = Math.min(first.end, start + Math.floor(Math.min(want, share)));
+    if (first.end - end < LEAST_PIECE / 2) end = first.end;
+    first.start = end;
+    if (end === first.end) this.#left.shift();
+    const piece = { start, end, received: start, durable: start };
+    this.taken.push(piece);
+    return piece;
+  }
 }
 
 /**
@@ -53,11 +72,11 @@ export function cut(missing, n) {
  */
 
 /**
- * Fills pieces over n lanes. Resolves when the server has received all of them;
- * rejects, and ends all lanes, when one fails for good.
+ * Fills what is missing over n lanes. Resolves when the server has received all
+ * of it; rejects, and ends all lanes, when one fails for good.
  *
  * @param {Host} host
- * @param {Piece[]} pieces
+ * @param {Pieces} pieces
  * @param {number} n
  * @param {AbortSignal} signal
  */
@@ -65,9 +84,8 @@ export async function fill(host, pieces, n, signal) {
   const stop = new AbortController();
   const abort = () => stop.abort();
   signal.addEventListener('abort', abort);
-  const queue = [...pieces];
   try {
-    await Promise.all(Array.from({ length: Math.min(n, pieces.length) }, () => lane(host, queue, stop.signal)));
+    await Promise.all(Array.from({ length: n }, () => lane(host, pieces, stop.signal)));
   } finally {
     signal.removeEventListener('abort', abort);
     stop.abort();
@@ -78,12 +96,13 @@ export async function fill(host, pieces, n, signal) {
  * Sends one piece after the other, each until the server has it.
  *
  * @param {Host} host
- * @param {Piece[]} queue shared by all lanes
+ * @param {Pieces} pieces shared by all lanes
  * @param {AbortSignal} stop
  */
-async function lane(host, queue, stop) {
-  /** @type {Piece | undefined} */
-  let piece = queue.shift();
+async function lane(host, pieces, stop) {
+  let want = FIRST_PIECE, began = Date.now();
+  let piece = pieces.take(want);
+  if (!piece) return; // others have taken everything
   await host.persist(async (connection, got) => {
     while (piece) {
       const at = piece;
@@ -97,7 +116,11 @@ async function lane(host, queue, stop) {
       if (ready.complete) return;
       await session.send(host.source, host.ledger, at.end);
       await session.taken(at.end);
-      piece = queue.shift();
+      const took = Date.now() - began;
+      if (took < QUICK) want *= 2;
+      else if (took > SLOW) want = Math.max(LEAST_PIECE, want / 2);
+      began = Date.now();
+      piece = pieces.take(want);
     }
   }, stop);
 }

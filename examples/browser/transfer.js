@@ -9,7 +9,7 @@ import { Backoff } from './backoff.js';
 import { Connection } from './connection.js';
 import { crc32c, encode } from './crc32c.js';
 import { UploadError, changed, disconnected } from './errors.js';
-import { LEAST_FOR_LANES, cut, fill } from './lanes.js';
+import { LEAST_FOR_LANES, Pieces, fill } from './lanes.js';
 import { Ledger } from './ledger.js';
 import { Session } from './session.js';
 
@@ -54,7 +54,7 @@ export class Transfer {
   #connections = new Set();
   /** @type {Set<(reason: 'hurry') => void>} what ends pauses */
   #pauses = new Set();
-  /** @type {{ before: number, pieces: import('./lanes.js').Piece[] } | null} */
+  /** @type {{ before: number, pieces: Pieces } | null} */
   #lanes = null;
 
   /**
@@ -288,9 +288,8 @@ export class Transfer {
 
   /** @param {[number, number][]} missing @param {AbortSignal} signal */
   async #fill(missing, signal) {
-    const pieces = cut(missing, this.#plan.lanes);
-    const size = /** @type {number} */ (this.source.size);
-    this.#lanes = { before: size - pieces.reduce((sum, p) => sum + p.end - p.start, 0), pieces };
+    const pieces = new Pieces(missing, this.#plan.lanes);
+    this.#lanes = { before: /** @type {number} */ (this.source.size) - pieces.size, pieces };
     try {
       await fill(this, pieces, this.#plan.lanes, signal);
     } finally {
@@ -301,9 +300,9 @@ export class Transfer {
   /** Called when a lane got further. */
   moved() {
     if (!this.#lanes) return;
-    const { before, pieces } = this.#lanes;
-    this.received = pieces.reduce((sum, p) => sum + p.received - p.start, before);
-    this.durable = pieces.reduce((sum, p) => sum + p.durable - p.start, before);
+    const { before, pieces: { taken } } = this.#lanes;
+    this.received = taken.reduce((sum, p) => sum + p.received - p.start, before);
+    this.durable = taken.reduce((sum, p) => sum + p.durable - p.start, before);
     this.#listener.enter('uploading');
     this.#listener.moved();
   }

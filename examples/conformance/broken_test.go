@@ -40,6 +40,15 @@ const (
 // abreast is how many tests run at a time: what they do is mostly to wait.
 const abreast = 14
 
+// playing bounds the cases of all tests that are played at a time: who waits for
+// the processor looks like who waits.
+var playing = make(chan struct{}, func() int {
+	if raced {
+		return 8
+	}
+	return 96
+}())
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(abreast))
@@ -65,6 +74,8 @@ func try(t *testing.T, client client, cases []*Case, patience time.Duration) []r
 	var all sync.WaitGroup
 	for _, p := range r.plays {
 		all.Go(func() {
+			playing <- struct{}{}
+			defer func() { <-playing }()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			v := client(ctx, "ws"+web.URL[len("http"):]+"/runs/1/"+p.c.Name+"/upload", p.file, p.c.stream)
@@ -89,7 +100,7 @@ func TestClientsThatWait(t *testing.T) {
 		}
 	})
 	for fault, says := range timed {
-		if testing.Short() {
+		if raced {
 			continue
 		}
 		t.Run(fault, func(t *testing.T) {
@@ -234,13 +245,13 @@ func mustFail(t *testing.T, fault string, patience time.Duration, cases []*Case)
 func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	for turn, fault := range slices.Sorted(maps.Keys(faults)) {
-		if timed[fault] != "" || testing.Short() && !slices.Contains(few, fault) {
+		if timed[fault] != "" || raced && !slices.Contains(few, fault) {
 			continue
 		}
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			within := patience
-			if testing.Short() {
+			if raced {
 				within = longest // no client of the few is stuck
 			}
 			mustFail(t, fault, within, around(turn, fault))

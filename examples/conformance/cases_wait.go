@@ -129,7 +129,7 @@ func backsOff(p *play) {
 	var pauses []time.Duration
 	for i := range closed {
 		since := p.conns[i].over
-		if i == closed-1 {
+		if i == closed-1 || since.IsZero() || since.After(p.conns[i+1].began) { // it closes when it has the time
 			since = p.conns[i].parted
 		}
 		pauses = append(pauses, p.conns[i+1].began.Sub(since).Round(time.Millisecond))

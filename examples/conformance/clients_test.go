@@ -37,7 +37,7 @@ func build(t *testing.T, name string) string {
 // outside skips what runs in processes that the race detector sees nothing of.
 func outside(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
+	if raced {
 		t.Skip("the client is a process of its own, and the same under the race detector")
 	}
 }

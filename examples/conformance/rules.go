@@ -118,13 +118,17 @@ func (c *conn) open(m *protocol.Open) {
 	}
 	c.up, c.opened = p.upload(m), append(c.opened, m.ID)
 	c.asked, c.readied, c.finishing, c.eager = true, false, false, m.Eager
+	left := int64(protocol.InitialWindow)
+	if n := len(c.grants); n > 0 {
+		left = c.grants[n-1].edge - c.cursor
+	}
 	c.start, c.grants = c.up.received(0), nil
 	if m.Range != nil {
 		c.start = c.up.received(m.Range.Start)
 	}
 	if m.Eager {
-		c.start = 0
-		c.grants = []grant{{edge: protocol.InitialWindow, chunk: int64(len(p.file))}}
+		c.start = m.Start()
+		c.grants = []grant{{edge: c.start + left, chunk: int64(len(p.file))}}
 	}
 	c.cursor = c.start
 }

@@ -231,7 +231,7 @@ func newer(t *testing.T) library {
 func withEach(t *testing.T, test func(t *testing.T, py library)) {
 	t.Parallel()
 	t.Run("installed", func(t *testing.T) { t.Parallel(); test(t, library{}) })
-	if testing.Short() {
+	if raced {
 		return
 	}
 	t.Run("newer", func(t *testing.T) { t.Parallel(); test(t, newer(t)) })

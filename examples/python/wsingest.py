@@ -37,8 +37,8 @@ __all__ = [
 FIRST_CHUNK = 256 << 10
 MAX_CHUNK = 1 << 20  # a message of up to 1 MiB that is cut is forgotten whole
 LEAST_FOR_LANES = 16 << 20
-LEAST_PIECE = 4 << 20
-PIECES_PER_LANE = 4
+LEAST_PIECE, FIRST_PIECE = 1 << 20, 4 << 20
+QUICK, SLOW = 2, 8  # seconds; a piece that took less is followed by a larger one, and the other way round
 MOST_REFILLS = 8
 
 
@@ -423,11 +423,9 @@ class Upload:
 
     async def _fill(self, missing):
         """Brings in what is missing over lanes, each a range at a time."""
-        pieces = _cut(missing, self.options.lanes)
-        self._base = self.source.size - sum(end - start for start, end in missing)
+        self._base = self.source.size - _size(missing)
         self._lanes_received = {}
-        count = max(1, min(self.options.lanes, len(pieces)))
-        lanes = [asyncio.ensure_future(self._lane(pieces)) for _ in range(count)]
+        lanes = [asyncio.ensure_future(self._lane(missing)) for _ in range(self.options.lanes)]
         try:
             await asyncio.gather(*lanes)
         finally:
@@ -435,14 +433,15 @@ class Upload:
                 lane.cancel()
             await asyncio.gather(*lanes, return_exceptions=True)
 
-    async def _lane(self, pieces):
-        todo = []  # the piece that is taken and not confirmed
+    async def _lane(self, missing):
+        want = FIRST_PIECE
+        piece = self._take(missing, want)
+        began = time.monotonic()
 
         async def use(link, flow):
-            while self.done is None and (todo or pieces):
-                if not todo:
-                    todo.append(pieces.pop(0))
-                start, end = todo[0]
+            nonlocal piece, want, began
+            while self.done is None and piece:
+                start, end = piece
                 flow.ready, flow.start = None, start
                 self._lanes_received[flow] = 0
                 ready = await self._open(link, flow, [start, end])
@@ -451,11 +450,31 @@ class Upload:
                 await self._stream(link, flow, end)
                 while flow.received < end and self.done is None:
                     await link.wait()
-                todo.clear()
                 self._base += end - start
                 del self._lanes_received[flow]
+                took = time.monotonic() - began
+                if took < QUICK:
+                    want *= 2
+                elif took > SLOW:
+                    want = max(want // 2, LEAST_PIECE)
+                piece, began = self._take(missing, want), time.monotonic()
 
-        await self._retrying(lambda retry: self._connect(retry, use))
+        if piece:
+            await self._retrying(lambda retry: self._connect(retry, use))
+
+    def _take(self, missing, want):
+        """Takes the next piece out of what is missing. Lanes are seldom equally
+        fast, so nothing is divided beforehand: towards the end pieces become
+        small, and nobody waits long for the slowest."""
+        if not missing:
+            return None
+        start, end = missing[0]
+        cut = start + min(want, max(LEAST_PIECE, _size(missing) // (2 * self.options.lanes)))
+        if end - cut < LEAST_PIECE // 2:
+            missing.pop(0)
+            return start, end
+        missing[0] = cut, end
+        return start, cut
 
     async def _verify(self):
         """Compares the server's last word with the source."""
@@ -496,12 +515,8 @@ def _spent(error):
         "rejected", "bad-id", "not-found", "max-size-exceeded")
 
 
-def _cut(missing, lanes):
-    """Pieces of what is missing: small, so that lanes of unequal speed end at
-    the same time."""
-    total = sum(end - start for start, end in missing)
-    size = max(LEAST_PIECE, -(-total // (lanes * PIECES_PER_LANE)))
-    return [(at, min(at + size, end)) for start, end in missing for at in range(start, end, size)]
+def _size(ranges):
+    return sum(end - start for start, end in ranges)
 
 
 async def upload(source, url, options=None):

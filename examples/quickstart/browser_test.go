@@ -109,8 +109,8 @@ func visitAt(t *testing.T, rate int64) (*program, *valve, *tab) {
 // visit opens url in a fresh profile.
 func visit(t *testing.T, url string) *tab {
 	t.Helper()
-	if testing.Short() { // under the race detector, which knows nothing of pages
-		t.Skip("a test of the page: it runs without -short")
+	if raced {
+		t.Skip("a test of the page, of which the race detector sees nothing")
 	}
 	chromium.once.Do(startBrowser)
 	if chromium.err != nil {

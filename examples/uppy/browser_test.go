@@ -39,7 +39,7 @@ const abreast = 4
 // nothing: to the server it is the same as those that stay.
 func inPage(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
+	if raced {
 		t.Skip("what it is about is in the page, and the same under the race detector")
 	}
 }

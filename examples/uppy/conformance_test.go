@@ -72,7 +72,7 @@ func serveCases(t *testing.T) string {
 // With nothing beside it, and eight cases at a time: the server looks at the
 // clock, and a page that waits for the processor looks like one that waits.
 func TestPluginPassesTheConformanceCases(t *testing.T) {
-	if testing.Short() {
+	if raced {
 		t.Skip("the server is a process of its own, and the same under the race detector")
 	}
 	s := newServer(t)

@@ -41,7 +41,7 @@ func mixed(n, largest int) (files map[string][]byte, total int64) {
 func TestDashboardUploadsPausesAndResumes(t *testing.T) {
 	t.Parallel()
 	n := 20
-	if testing.Short() { // under the race detector
+	if raced {
 		n = 8
 	}
 	files, total := mixed(n, 4<<20)

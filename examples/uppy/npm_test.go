@@ -97,7 +97,7 @@ func run(t *testing.T, tool string, args ...string) {
 
 // The types in the comments are right, and so is a program that uses them.
 func TestTypes(t *testing.T) {
-	if testing.Short() {
+	if raced {
 		t.Skip("the compiler takes long, and is the same under the race detector")
 	}
 	t.Parallel()

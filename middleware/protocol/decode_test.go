@@ -66,7 +66,6 @@ func TestDecodeErrors(t *testing.T) {
 		{`{"type":"open","want-digest":"md5"}`, `message "open": want-digest "md5", expected "sha-256"`},
 		{`{"type":"open","resume":1}`, `message "open": field "resume" is of the wrong type (number), expected true or false`},
 		{`{"type":"open","ping-timeout-ms":3600001}`, `message "open": ping-timeout-ms 3600001, expected at most 3600000, or a negative number for a client that never pings`},
-		{`{"type":"open","eager":true,"range":[0,5]}`, `message "open": eager and range exclude each other: a lane sends from the cursor that ready tells it`},
 		{`{"type":"open","range":[0,6],"length":5}`, `message "open": range ends at 6, beyond the length 5`},
 		{`{"type":"open","range":[5]}`, `message "open": range [5], expected [start,end] in bytes, end null when unknown`},
 		{`{"type":"open","range":[null,5]}`, `message "open": range [null,5], expected [start,end] in bytes, end null when unknown`},

@@ -61,9 +61,6 @@ func (o *Open) validate() error {
 	if o.PingTimeoutMS > MaxPingTimeoutMS {
 		return fmt.Errorf("ping-timeout-ms %d, expected at most %d, or a negative number for a client that never pings", o.PingTimeoutMS, MaxPingTimeoutMS)
 	}
-	if o.Eager && o.Range != nil {
-		return errors.New("eager and range exclude each other: a lane sends from the cursor that ready tells it")
-	}
 	if r := o.Range; r != nil && r.End != nil && o.Length != nil && *r.End > *o.Length {
 		return fmt.Errorf("range ends at %d, beyond the length %d", *r.End, *o.Length)
 	}

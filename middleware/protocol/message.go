@@ -26,8 +26,8 @@ type Open struct {
 	Range *Range `json:"range,omitempty"`
 	// Resume: the upload must be there already.
 	Resume bool `json:"resume,omitempty"`
-	// Eager: bytes follow before ready was read. They begin at byte 0, and the
-	// server passes over those that it has. Without Eager the client waits for
+	// Eager: bytes follow before ready was read. They begin at byte 0, or where
+	// Range does, and the server passes over those that it has. Without Eager the client waits for
 	// ready and sends from its cursor.
 	Eager bool `json:"eager,omitempty"`
 	// PingTimeoutMS is how long the client's own library waits for a pong, in
@@ -36,6 +36,15 @@ type Open struct {
 	PingTimeoutMS int64 `json:"ping-timeout-ms,omitempty"`
 	// Ticket is a signed grant, opaque here.
 	Ticket string `json:"ticket,omitempty"`
+}
+
+// Start is where the bytes of a client begin that is eager: at the start of its
+// range, or of the file.
+func (o *Open) Start() int64 {
+	if o.Range == nil {
+		return 0
+	}
+	return o.Range.Start
 }
 
 // Check states the CRC-32C of the bytes this connection has sent, from its

@@ -57,6 +57,7 @@ func open(t *rapid.T) *Open {
 	if len(o.Metadata) == 0 {
 		o.Metadata = nil
 	}
+	o.Eager = rapid.Bool().Draw(t, "eager")
 	if rapid.Bool().Draw(t, "lane") {
 		r := anyRange(t)
 		o.Range = &r
@@ -64,7 +65,6 @@ func open(t *rapid.T) *Open {
 			o.Length = new(rapid.Int64Range(*r.End, MaxPosition).Draw(t, "length"))
 		}
 	} else {
-		o.Eager = rapid.Bool().Draw(t, "eager")
 		o.Length = rapid.Ptr(positions, true).Draw(t, "length")
 	}
 	return o

@@ -121,7 +121,7 @@ func TestNothingIsAllocatedPerChunk(t *testing.T) {
 	defer tr.cancel()
 	s := newSender(tr.ctx, c)
 	s.credit.window, s.credit.chunk = 1<<40, chunk
-	fl := newFlow(tr, s.credit, true)
+	fl := newFlow(tr, s.credit, nil, true)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if err := s.stream(fl, src.Size); err != nil {

@@ -258,7 +258,7 @@ func (c *fakeConn) open(m *protocol.Open) error {
 		ready.Length = &u.done.Length
 	}
 	if m.Eager {
-		c.cursor, ready.Cursor = 0, 0
+		c.cursor, ready.Cursor = m.Start(), m.Start()
 	}
 	c.edge = max(c.edge, c.stored+ready.Window)
 	u.told = max(u.told, u.durable)

@@ -23,6 +23,8 @@ type flow struct {
 	eager  bool   // bytes go out before ready came
 	lane   *piece // nil: the flow is of the whole upload
 
+	before protocol.Limits // what holds until ready comes
+
 	mu       sync.Mutex
 	ready    *protocol.Ready
 	start    int64 // where this connection began
@@ -31,8 +33,14 @@ type flow struct {
 	durable  int64
 }
 
-func newFlow(t *transfer, c *credit, eager bool) *flow {
-	return &flow{t: t, credit: c, base: c.total(), eager: eager}
+// newFlow begins an opening of t, or of a piece of it if lane is not nil. One
+// that is eager begins where they do.
+func newFlow(t *transfer, c *credit, lane *piece, eager bool) *flow {
+	f := &flow{t: t, credit: c, base: c.total(), eager: eager, lane: lane}
+	if lane != nil {
+		f.start, f.pos, f.received, f.durable = lane.Start, lane.Start, lane.Start, lane.Start
+	}
+	return f
 }
 
 // onReady takes in the answer to open.
@@ -99,7 +107,7 @@ func (f *flow) limits() protocol.Limits {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ready == nil {
-		return protocol.Limits{}
+		return f.before
 	}
 	return f.ready.Limits
 }

@@ -10,109 +10,205 @@ import (
 
 // lane sends pieces of one upload over one connection at a time.
 type lane struct {
-	t    *transfer
-	work <-chan *piece
-	todo []*piece // taken, and not confirmed to be received
+	t     *transfer
+	plan  *plan
+	index int       // in the plan
+	want  int64     // bytes of the next piece
+	took  time.Time // when the latest was taken
 
-	retry *retrier
-	tries int
-	conn  *conn
+	retry  *retrier
+	tries  int
+	conn   *conn
+	ticket *string // that of the first piece on the connection, for those behind it
 
-	mu   sync.Mutex
-	flow *flow
-}
-
-// take returns the i-th piece that is to be sent, a new one if need be.
-func (l *lane) take(i int) *piece {
-	if i == len(l.todo) {
-		p, ok := <-l.work
-		if !ok {
-			return nil
-		}
-		l.todo = append(l.todo, p)
-	}
-	return l.todo[i]
+	mu       sync.Mutex
+	todo     []*piece // taken, and not known to be received, oldest first
+	flows    []*flow  // of the connection: the one the server is at, and those it has yet to come to
+	complete bool     // the upload is, says the server
 }
 
 func (c *Client) runLane(ctx context.Context, l *lane, r *retrier) error {
 	l.retry = r
-	if l.tries++; l.tries > 1 {
+	if l.tries > 0 {
 		l.t.reconnects.Add(1)
+	} else if !l.take() {
+		return nil // others have taken everything
 	}
+	l.tries++
 	return c.withConn(ctx, r, func(conn *conn) (func(protocol.Message), func() error) {
-		l.conn = conn
+		l.connected(conn)
 		return l.handle, func() error { return l.send(newSender(ctx, conn)) }
 	})
 }
 
-// send sends piece after piece. The server answers in order, so ready for one
-// confirms those before it.
-func (l *lane) send(s *sender) error {
-	for i := 0; ; i = 1 {
-		p := l.take(i)
-		if p == nil {
-			break
-		}
-		f, err := l.open(s, p)
-		if err != nil || l.t.over() {
-			return err
-		}
-		l.todo = l.todo[i:]
-		if f.answer().Complete {
-			break
-		}
-		if err := s.stream(f, p.End); err != nil || l.t.over() {
-			return err
-		}
-	}
-	if f := l.current(); f != nil {
-		return s.until(l.t, func() bool { return f.all() })
-	}
-	return nil
-}
-
-func (l *lane) open(s *sender, p *piece) (*flow, error) {
-	f := newFlow(l.t, s.credit, false)
-	f.lane = p
-	l.mu.Lock()
-	l.flow = f
-	l.mu.Unlock()
-	open := l.t.opening(false, &protocol.Range{Start: p.Start, End: &p.End})
-	if open == nil {
-		return f, nil // over
-	}
-	if err := s.conn.send(open); err != nil {
-		return nil, err
-	}
-	return f, s.until(l.t, func() bool { return f.answer() != nil })
-}
-
-func (l *lane) current() *flow {
+// connected begins a connection, of which nothing is known yet.
+func (l *lane) connected(conn *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.flow
+	l.conn, l.flows, l.ticket = conn, nil, nil
+}
+
+// take takes another piece out of the plan. Its size follows how long the lane
+// had to do with the one before.
+func (l *lane) take() bool {
+	switch d := time.Since(l.took); {
+	case l.took.IsZero():
+	case d < pieceTime/2:
+		l.want *= 2
+	case d > pieceTime*2:
+		l.want = max(l.want/2, leastPiece)
+	}
+	p := l.plan.take(l.index, l.want)
+	if p == nil {
+		return false
+	}
+	l.took = time.Now()
+	l.mu.Lock()
+	l.todo = append(l.todo, p)
+	l.mu.Unlock()
+	return true
+}
+
+// left returns the pieces that are not known to be received.
+func (l *lane) left() []*piece {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]*piece(nil), l.todo...)
+}
+
+// over: nothing is to be sent any more.
+func (l *lane) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.complete || l.t.over()
+}
+
+// send sends what is left of an earlier connection, from where the server says,
+// and then piece after piece, as fast as credit comes.
+func (l *lane) send(s *sender) error {
+	eager := l.tries == 1
+	for _, p := range l.left() {
+		if err := l.piece(s, p, eager); err != nil {
+			return err
+		}
+	}
+	for !l.over() && l.take() {
+		todo := l.left()
+		if err := l.piece(s, todo[len(todo)-1], true); err != nil {
+			return err
+		}
+	}
+	return s.until(l.t, func() bool { return l.over() || len(l.left()) == 0 })
+}
+
+// piece opens a piece and sends it. Of one that is new nothing can be with the
+// server, which need not be asked: eager.
+func (l *lane) piece(s *sender, p *piece, eager bool) error {
+	open := l.opening(eager, &protocol.Range{Start: p.Start, End: &p.End})
+	if open == nil {
+		return nil // over
+	}
+	f := newFlow(l.t, s.credit, p, eager)
+	l.begin(f)
+	if err := s.conn.send(open); err != nil {
+		return err
+	}
+	if !eager {
+		if err := s.until(l.t, func() bool { return f.answer() != nil }); err != nil || l.t.over() {
+			return err
+		}
+		if f.answer().Complete {
+			return nil
+		}
+	}
+	return s.stream(f, p.End)
+}
+
+// opening makes the message that opens a piece. A ticket is good for all pieces
+// on a connection, as it is for an upload however long.
+func (l *lane) opening(eager bool, r *protocol.Range) *protocol.Open {
+	if l.ticket != nil {
+		open := l.t.open(eager, r)
+		open.Ticket = *l.ticket
+		return open
+	}
+	open := l.t.opening(eager, r)
+	if open != nil {
+		l.ticket = &open.Ticket
+	}
+	return open
+}
+
+// begin makes f the latest opening on the connection. Until its ready comes, what
+// the server said of sizes before holds.
+func (l *lane) begin(f *flow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.flows); n > 0 {
+		f.before = l.flows[n-1].limits()
+	}
+	l.flows = append(l.flows, f)
 }
 
 func (l *lane) handle(m protocol.Message) {
-	f := l.current()
-	if f == nil {
-		return
-	}
 	switch m := m.(type) {
 	case *protocol.Ready:
 		l.conn.adopt(m.Keepalive)
-		f.onReady(m)
-		l.t.reported(f)
+		l.ready(m)
 	case *protocol.Ack:
-		if f.onAck(m) {
-			l.retry.progress.Add(1)
-			l.t.reported(f)
-		}
+		l.ack(m)
 	case *protocol.Done:
 		l.t.done(m)
 	case *protocol.Error:
 		l.conn.fail(m)
 	case *protocol.Goaway:
 		l.conn.fail(&goaway{time.Duration(m.RetryAfterMS) * time.Millisecond})
+	}
+}
+
+// ready takes in the answer to the oldest open that has none. The server goes
+// in order: what was opened before it has been received.
+func (l *lane) ready(m *protocol.Ready) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.flows) > 1 && l.flows[0].answer() != nil {
+		l.received(l.flows[0])
+		l.flows = l.flows[1:]
+	}
+	if len(l.flows) == 0 || l.flows[0].answer() != nil {
+		return // nobody asked
+	}
+	l.flows[0].onReady(m)
+	l.t.reported(l.flows[0])
+	l.complete = l.complete || m.Complete
+}
+
+// ack takes in how far the server is with the piece it is at.
+func (l *lane) ack(m *protocol.Ack) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.flows) == 0 {
+		return
+	}
+	f := l.flows[0]
+	if !f.onAck(m) {
+		return
+	}
+	l.retry.progress.Add(1)
+	l.t.reported(f)
+	if f.all() {
+		l.received(f)
+	}
+}
+
+// received: nothing of f has to be sent again. l.mu is held.
+func (l *lane) received(f *flow) {
+	for i, p := range l.todo {
+		if p == f.lane {
+			l.t.received.Add(p.receivedTo(p.End))
+			l.todo = append(l.todo[:i:i], l.todo[i+1:]...)
+			l.retry.progress.Add(1)
+			return
+		}
 	}
 }

@@ -10,58 +10,15 @@ import (
 	"github.com/wsingest/wsingest/resume"
 )
 
-// An upload over several lanes is filled by them first: each takes a piece of
-// what is missing, sends it over a connection of its own, and takes the next
-// when the server has it. Small pieces share the work between lanes of unequal
-// speed; each costs a round trip. When all is received the lanes go, and the
-// upload is opened once more as a whole, like any other, to be finished: if
-// anything got lost meanwhile, that is where it shows.
+// An upload over several lanes is filled by them first: they share what is
+// missing (plan.go), each over a connection of its own. When all is received the
+// lanes go, and the upload is opened once more as a whole, like any other, to be
+// finished: if anything got lost meanwhile, that is where it shows.
 
 const (
 	leastForLanes = 16 << 20 // smaller sources do not repay a second connection
-	leastPiece    = 8 << 20
-	pieceAlign    = 1 << 20
-	piecesPerLane = 4
 	mostRefills   = 8
 )
-
-// piece is a range that one lane sends, and how far it is.
-type piece struct {
-	resume.Range
-	run                     run
-	sent, received, durable int64
-}
-
-// Each of these raises a mark to a position, and returns by how much it rose.
-func (p *piece) sentTo(to int64) int64     { return p.raise(&p.sent, to) }
-func (p *piece) receivedTo(to int64) int64 { return p.raise(&p.received, to) }
-func (p *piece) durableTo(to int64) int64  { return p.raise(&p.durable, to) }
-
-func (p *piece) raise(mark *int64, to int64) int64 {
-	d := max(0, to-max(*mark, p.Start))
-	*mark = max(*mark, to)
-	return d
-}
-
-// cut divides what is missing into pieces for n lanes.
-func cut(missing []resume.Range, n int) (pieces []*piece) {
-	var total int64
-	for _, r := range missing {
-		total += r.End - r.Start
-	}
-	size := max(leastPiece, total/int64(n*piecesPerLane))
-	for _, r := range missing {
-		for start := r.Start; start < r.End; {
-			end := min(r.End, (start+size+pieceAlign-1)/pieceAlign*pieceAlign)
-			if r.End-end < leastPiece/2 {
-				end = r.End
-			}
-			pieces = append(pieces, &piece{Range: resume.Range{Start: start, End: end}})
-			start = end
-		}
-	}
-	return pieces
-}
 
 // startFill has t filled by lanes, and queued for the rest. c.mu is held.
 func (c *Client) startFill(t *transfer) {
@@ -122,19 +79,13 @@ func (c *Client) fill(t *transfer) error {
 		}
 	}
 	t.sha.allow(t.src.Size)
-	pieces := cut(missing, t.lanes)
-	work := make(chan *piece, len(pieces))
-	for _, p := range pieces {
-		work <- p
-	}
-	close(work)
-
+	plan := newPlan(missing, t.lanes)
 	ctx, cancel := context.WithCancelCause(t.ctx)
 	defer cancel(nil)
 	var lanes sync.WaitGroup
-	for range min(t.lanes, len(pieces)) {
+	for i := range t.lanes {
 		lanes.Go(func() {
-			l := &lane{t: t, work: work}
+			l := &lane{t: t, plan: plan, index: i, want: firstPiece}
 			if err := c.retrying(ctx, func(r *retrier) error { return c.runLane(ctx, l, r) }); err != nil {
 				cancel(err)
 			}
@@ -150,7 +101,9 @@ func (c *Client) probe(t *transfer, r *retrier) (missing []resume.Range, err err
 	l := &lane{t: t, retry: r}
 	err = c.withConn(t.ctx, r, func(conn *conn) (func(protocol.Message), func() error) {
 		s := newSender(t.ctx, conn)
-		l.conn, l.flow = conn, newFlow(t, s.credit, false)
+		f := newFlow(t, s.credit, nil, false)
+		l.connected(conn)
+		l.flows = []*flow{f}
 		return l.handle, func() error {
 			open := t.opening(false, nil)
 			if open == nil {
@@ -159,10 +112,10 @@ func (c *Client) probe(t *transfer, r *retrier) (missing []resume.Range, err err
 			if err := conn.send(open); err != nil {
 				return err
 			}
-			if err := s.until(t, func() bool { return l.flow.answer() != nil }); err != nil || t.over() {
+			if err := s.until(t, func() bool { return f.answer() != nil }); err != nil || t.over() {
 				return err
 			}
-			ready := l.flow.answer()
+			ready := f.answer()
 			if ready.Complete {
 				return nil
 			}

@@ -106,7 +106,7 @@ const sendAgain = 64 << 10
 // attach makes t known to the connection.
 func (s *session) attach(t *transfer) *flow {
 	small := t.started && t.file != nil && t.src.Size <= sendAgain && t.durable.Load() == 0
-	f := newFlow(t, s.credit, t.fresh || small)
+	f := newFlow(t, s.credit, nil, t.fresh || small)
 	if t.opened {
 		t.reconnects.Add(1)
 	}

@@ -45,9 +45,9 @@ type Source struct {
 	Metadata map[string]string
 	// Ticket is a signed grant, for servers that ask for one.
 	Ticket string
-	// TicketFor, if set, is asked for one before each opening, with the id of the
-	// upload: where connections are replaced for longer than a ticket lives. It may
-	// be called from several goroutines when there are lanes. An error ends the
+	// TicketFor, if set, is asked for one when the upload is opened on another
+	// connection, with its id: where connections are replaced for longer than a
+	// ticket lives. It may be called from several goroutines when there are lanes. An error ends the
 	// upload, which can be gone on with.
 	TicketFor func(ctx context.Context, id string) (string, error)
 

@@ -299,15 +299,14 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	back := time.AfterFunc(1500*time.Millisecond, func() {
-		if err := server.Run(); err != nil {
-			t.Error(err)
-		}
-	})
-	defer back.Stop()
+	back := make(chan error, 1)
+	time.AfterFunc(1500*time.Millisecond, func() { back <- server.Run() })
 	write(t, c, data[6<<20:])
 	if c.Durable() < 6<<20 {
 		t.Errorf("durable went back to %d", c.Durable())
+	}
+	if err := <-back; err != nil {
+		t.Fatal(err)
 	}
 	finish(t, c, data)
 	holds(t, s, c.State().ID, data)

@@ -4,7 +4,7 @@ import { Backoff } from '../backoff.js';
 import { combine, crc32c, encode } from '../crc32c.js';
 import { disconnected, fromServer } from '../errors.js';
 import { bytes, duration, rounded } from '../format.js';
-import { cut } from '../lanes.js';
+import { Pieces } from '../lanes.js';
 import { Ledger } from '../ledger.js';
 import { endpoint, newID, parse } from '../protocol.js';
 import { StreamSource } from '../stream.js';
@@ -40,8 +40,12 @@ test('a ledger does not mind order, gaps and repetition', () => {
 
 test('pieces cover what is missing, once', () => {
   const MiB = 1 << 20, missing = [[MiB, 50 * MiB], [60 * MiB, 61 * MiB], [70 * MiB, 500 * MiB + 3]];
-  const pieces = cut(missing, 4);
-  assert.ok(pieces.length >= 8);
+  const plan = new Pieces(missing, 4), total = plan.size;
+  for (let want = MiB; plan.take(want); want *= 1.5);
+  const pieces = plan.taken, last = pieces.at(-1);
+  assert.equal(plan.size, 0);
+  assert.ok(Math.max(...pieces.map((p) => p.end - p.start)) <= total / 8 + MiB, 'one lane has too much');
+  assert.ok(last.end - last.start <= 1.5 * MiB, 'the last piece is large');
   for (const [start, end] of missing) {
     let at = start;
     for (const p of pieces.filter((q) => q.start >= start && q.end <= end)) { assert.equal(p.start, at); at = p.end; }

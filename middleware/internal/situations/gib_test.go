@@ -11,7 +11,7 @@ import (
 // while it stalls for 3 s, six times their ping timeout.
 func TestOneGiBWhileTheStoreStalls(t *testing.T) {
 	size, slow := int64(1<<30), int64(0)
-	if testing.Short() {
+	if raced {
 		size, slow = 24<<20, 8<<20 // as long as it takes to see a stall
 	}
 	t.Logf("Python is %s.", pythonLibrary(t))
@@ -26,7 +26,7 @@ func TestOneGiBWhileTheStoreStalls(t *testing.T) {
 		{goFull, long, 1},
 	} {
 		t.Run(c.client, func(t *testing.T) {
-			if testing.Short() {
+			if raced {
 				t.Parallel()
 			}
 			s := &situation{

@@ -67,7 +67,7 @@ const timeout = 500 * time.Millisecond
 // patience is the same as a client has it against one of the servers. Under the
 // race detector a pong may take longer: ours has twice the time.
 func patience(server string) time.Duration {
-	if testing.Short() && server == "wsingest" {
+	if raced && server == "wsingest" {
 		return 2 * timeout
 	}
 	return timeout
@@ -259,7 +259,7 @@ func TestTheEightSituations(t *testing.T) {
 // tried says who is tried against whom. Under the race detector it is not who has
 // no Go in it, and of the clients that are the same to the server one.
 func tried(server, client string) bool {
-	if !testing.Short() || client == goFull || client == goLoop {
+	if !raced || client == goFull || client == goLoop {
 		return true
 	}
 	return server == "wsingest" && (client == pythonLoop || client == pythonFull)

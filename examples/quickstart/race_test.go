@@ -1,0 +1,7 @@
+//go:build race
+
+package main
+
+// raced: everything takes up to ten times as long, and of other processes the
+// race detector sees nothing. What only repeats itself then is left out.
+const raced = true

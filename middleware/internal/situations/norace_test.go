@@ -1,0 +1,5 @@
+//go:build !race
+
+package situations
+
+const raced = false
