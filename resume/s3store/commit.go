@@ -322,12 +322,9 @@ func (u *upload) freeze() error {
 	}
 	u.unlock()
 	var err error
-	if len(want) == 0 {
-		err = u.store.bucket.abort(u.store.work, &m)
-	} else {
-		err = u.store.bucket.complete(u.store.work, &m, want)
-	}
-	if err != nil {
+	if len(want) > 0 {
+		err = u.complete(&m, want)
+	} else if err = u.store.bucket.abort(u.store.work, &m); err != nil {
 		err = u.whoWrote(err)
 	}
 	u.mu.Lock()

@@ -277,6 +277,8 @@ func (u *upload) fail(err error) {
 	switch {
 	case errors.Is(err, resume.ErrSuperseded):
 		u.log.Info("another node goes on with the upload")
+	case errors.Is(err, resume.ErrLost):
+		u.log.Error("the upload cannot go on", zap.Error(err))
 	case !errors.Is(err, resume.ErrNotFound):
 		u.log.Error("storage failed; the upload goes on from what is durable", zap.Error(err))
 		// A request that failed may arrive all the same, later.
