@@ -132,6 +132,7 @@ func (u *upload) record(objects []object, edit func(*record)) error {
 	if edit != nil {
 		edit(r)
 	}
+	u.parts.offered = u.parts.offered || r.Parts != nil
 	u.unlock()
 	is, err := u.store.write(u.store.work, r, u.was)
 	if errors.Is(err, errCondition) {
