@@ -37,6 +37,8 @@ func refusal(id resume.ID, err error) *protocol.Error {
 		e.Code, e.Detail = protocol.BadID, fmt.Sprintf("The id is refused: %v.", err)
 	case errors.Is(err, resume.ErrNotFound):
 		e.Code, e.Detail = protocol.NotFound, "There is no such upload: it never was, it expired, or it was cancelled. Start it again under a new id."
+	case errors.Is(err, resume.ErrLost):
+		e.Code, e.Detail = protocol.NotFound, "The server's storage has lost bytes of this upload. Start it again under a new id."
 	case errors.Is(err, resume.ErrSuperseded):
 		e.Code, e.Detail = protocol.Superseded, "Another connection has opened this upload and goes on with it."
 		e.Resumable = true

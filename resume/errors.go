@@ -35,6 +35,8 @@ var (
 	ErrNotComplete = errors.New("upload is not complete yet")
 	// ErrExists: publishing found the name taken, and was told to fail then.
 	ErrExists = errors.New("a file of that name exists")
+	// ErrLost: the storage has lost bytes that were durable, for good.
+	ErrLost = errors.New("the storage has lost bytes of the upload")
 	// ErrClosed: the store or the claim is closed.
 	ErrClosed = errors.New("closed")
 )

@@ -132,6 +132,7 @@ func (u *upload) record(objects []object, edit func(*record)) error {
 	if edit != nil {
 		edit(r)
 	}
+	u.parts.offered = u.parts.offered || r.Parts != nil
 	u.unlock()
 	is, err := u.store.write(u.store.work, r, u.was)
 	if errors.Is(err, errCondition) {
@@ -322,12 +323,9 @@ func (u *upload) freeze() error {
 	}
 	u.unlock()
 	var err error
-	if len(want) == 0 {
-		err = u.store.bucket.abort(u.store.work, &m)
-	} else {
-		err = u.store.bucket.complete(u.store.work, &m, want)
-	}
-	if err != nil {
+	if len(want) > 0 {
+		err = u.complete(&m, want)
+	} else if err = u.store.bucket.abort(u.store.work, &m); err != nil {
 		err = u.whoWrote(err)
 	}
 	u.mu.Lock()

@@ -25,11 +25,8 @@ import (
 // clients send at the same time is the memory it was given, and a little for
 // each of them. The clients are in the same process, and have nothing.
 func TestTwoHundredConnectionsStayInTheBudget(t *testing.T) {
-	const clients, memory, each, spare = 200, 32 << 20, 64 << 10, 16 << 20
-	size := 2 << 20
-	if testing.Short() {
-		size = 1 << 20
-	}
+	const clients, memory, each, spare = 200, 32 << 20, 96 << 10, 24 << 20
+	size := 1 << 20
 	if long {
 		size = 24 << 20 // several parts
 	}

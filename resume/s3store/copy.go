@@ -60,11 +60,26 @@ func (b *bucket) copyWhole(ctx context.Context, from string, size, step int64, t
 			_, err := b.CompleteMultipartUpload(ctx, b.name, m.Key, m.UploadID, parts, to.condition())
 			return err
 		})
+		if err == nil {
+			err = b.isThere(ctx, to)
+		}
 	}
 	if err != nil && !errors.Is(err, errNoUpload) {
 		_ = b.abort(ctx, m) // else the lifecycle rule does
 	}
 	return err
+}
+
+// isThere looks whether it is: an answer may say so in error, see complete.
+func (b *bucket) isThere(ctx context.Context, to destination) error {
+	mark, err := b.mark(ctx, to.key)
+	switch {
+	case err != nil && !errors.Is(err, errNoKey):
+		return err
+	case mark != to.mark:
+		return fmt.Errorf("%s is not there after it was made", to.key)
+	}
+	return nil
 }
 
 // copyParts makes parts of all of an object, a few at a time.

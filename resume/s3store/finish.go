@@ -218,10 +218,7 @@ func (u *upload) sealParts(all resume.Range) ([]object, error) {
 		want = append(want, wanted{index: i, size: r.End - r.Start})
 	}
 	u.unlock()
-	err := u.store.bucket.complete(u.store.work, &m, want)
-	if err != nil {
-		err = u.whoWrote(err)
-	}
+	err := u.complete(&m, want)
 	u.mu.Lock()
 	if err != nil {
 		return nil, u.failed(err)

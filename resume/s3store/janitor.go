@@ -156,7 +156,7 @@ func (s *Store) cleanObjects(ctx context.Context) error {
 			continue
 		}
 		if of != id {
-			names, _, err := s.names(ctx, of)
+			names, err := s.names(ctx, of)
 			if err != nil {
 				return err
 			}
@@ -200,17 +200,21 @@ func (s *Store) cleanParts(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		if _, err := s.abortUnnamed(ctx, id, m); err != nil {
+		if _, err := s.abortUnnamed(ctx, id, m, ""); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// abortUnnamed ends a multipart upload that the record does not name.
-func (s *Store) abortUnnamed(ctx context.Context, id resume.ID, m multipart) (done bool, err error) {
-	_, uploadID, err := s.names(ctx, id)
-	if err != nil || uploadID == m.UploadID {
+// abortUnnamed ends a multipart upload that the record does not name, nor can any
+// more: while the record is the one before, one that names it may arrive still.
+func (s *Store) abortUnnamed(ctx context.Context, id resume.ID, m multipart, before string) (done bool, err error) {
+	r, _, err := s.read(ctx, id)
+	if errors.Is(err, resume.ErrNotFound) {
+		r, err = new(record), nil
+	}
+	if err != nil || r.Parts != nil && r.Parts.UploadID == m.UploadID || before != "" && r.Rev == before {
 		return false, err
 	}
 	return true, s.bucket.abort(ctx, &m)
@@ -219,9 +223,11 @@ func (s *Store) abortUnnamed(ctx context.Context, id resume.ID, m multipart) (do
 // forsake ends the multipart upload of this node after another has taken the
 // upload. While the record names it still, the other is about to complete it. A
 // late part may have brought it to life again after that (versitygw 1.8.0).
-func (s *Store) forsake(id resume.ID, m multipart) {
+// before is the revision of a record that may still be followed by one of this
+// node that names it.
+func (s *Store) forsake(id resume.ID, m multipart, before string) {
 	for range 5 {
-		if done, err := s.abortUnnamed(s.work, id, m); done || err != nil {
+		if done, err := s.abortUnnamed(s.work, id, m, before); done || err != nil {
 			return // with an error the janitor does it
 		}
 		select {
@@ -239,21 +245,20 @@ func (s *Store) owner(key string) (resume.ID, bool) {
 	return id, ok && err == nil
 }
 
-// names returns the keys and the multipart upload that a record names.
-func (s *Store) names(ctx context.Context, id resume.ID) (keys []string, uploadID string, err error) {
+// names returns the keys of bytes that a record names.
+func (s *Store) names(ctx context.Context, id resume.ID) (keys []string, err error) {
 	r, _, err := s.read(ctx, id)
 	if errors.Is(err, resume.ErrNotFound) {
-		return nil, "", nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for _, o := range r.Objects {
 		keys = append(keys, o.Key)
 	}
 	if r.Parts != nil {
-		// Complete may have made an object of it already.
-		return append(keys, r.Parts.Key), r.Parts.UploadID, nil
+		keys = append(keys, r.Parts.Key) // Complete may have made an object of it already
 	}
-	return keys, "", nil
+	return keys, nil
 }

@@ -63,3 +63,23 @@ func TestAnOutageTakesInAPartAtMost(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestManyUploadsHaveAPartEach: a few in memory make one upload fast. Of many,
+// they would only be sent again when the node ends.
+func TestManyUploadsHaveAPartEach(t *testing.T) {
+	nodes, _ := publishers(t, 1)
+	s := nodes[0]
+	opened, err := s.Open(t.Context(), resume.OpenOptions{Info: resume.Info{ID: resume.NewID(), Length: 16 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	c := opened.(*claim)
+	for uploads, parts := range map[int64]int64{0: 4, 1: 4, 2: 4, 4: 2, 5: 1, 8: 1, 200: 1} {
+		s.tended.Store(uploads)
+		if got := c.hold(); got != parts*s.opts.PartSize {
+			t.Errorf("of %d uploads each may have %d bytes, expected %d parts", uploads, got, parts)
+		}
+	}
+	s.tended.Store(0)
+}

@@ -28,9 +28,10 @@ type Store struct {
 	work    context.Context // over when the store is closed
 	stop    context.CancelFunc
 	memory  *semaphore.Weighted
+	tended  atomic.Int64  // uploads that have bytes in memory
 	waiting atomic.Int64  // how many wait for some of it
 	making  atomic.Bool   // somebody makes room for them
-	hold    int64         // bytes a claim may have in memory; see holdNow
+	hold    int64         // bytes a claim may have in memory, at the most
 	putting chan struct{} // requests with a body under way
 
 	copySize int64 // how much one request copies
@@ -48,8 +49,9 @@ type Store struct {
 	leased  map[resume.ID]bool // to be delivered by this node
 	// tainted are uploads of which a request of this node may still arrive.
 	tainted map[resume.ID]bool
-	lost    int           // uploads that failed while the store was closed
-	drained chan struct{} // closed when the store is closed and no upload is left
+	missing map[resume.ID]time.Time // since when the bytes of an upload are
+	lost    int                     // uploads that failed while the store was closed
+	drained chan struct{}           // closed when the store is closed and no upload is left
 	janitor sync.WaitGroup
 }
 
@@ -75,6 +77,7 @@ func New(o Options) (*Store, error) {
 		uploads: map[resume.ID]*upload{},
 		leased:  map[resume.ID]bool{},
 		tainted: map[resume.ID]bool{},
+		missing: map[resume.ID]time.Time{},
 		drained: make(chan struct{}),
 	}
 	s.work, s.stop = context.WithCancel(context.Background())

@@ -8,6 +8,7 @@ func (u *upload) tend() {
 		return
 	}
 	u.tending = true
+	u.store.tended.Add(1)
 	u.retain()
 	go u.tendLoop()
 }
@@ -16,6 +17,7 @@ func (u *upload) tend() {
 // parts have landed.
 func (u *upload) tendLoop() {
 	defer u.release()
+	defer u.store.tended.Add(-1)
 	for {
 		u.mu.Lock()
 		if u.dead != nil || len(u.blocks) == 0 && !u.landed() && u.flying == 0 {

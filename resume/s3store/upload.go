@@ -71,6 +71,7 @@ type upload struct {
 type parts struct {
 	multipart
 	begin    sync.Mutex   // held while it gets one
+	offered  bool         // it was in a record that was sent, and may have arrived
 	recorded bool         // a record names it
 	have     map[int]bool // that the record has
 	landed   map[int]bool // that the storage has taken, and the next record will have
@@ -219,7 +220,11 @@ func (u *upload) release() {
 	u.dropBlocks(func(*block) bool { return true })
 	if p := u.parts; p != nil && p.UploadID != "" && (u.dead != nil || !p.recorded) {
 		// Nobody else may know of it.
-		s.sweeping.Go(func() { s.forsake(u.id, p.multipart) })
+		before := ""
+		if p.offered {
+			before = u.was.rev
+		}
+		s.sweeping.Go(func() { s.forsake(u.id, p.multipart, before) })
 	}
 	u.mu.Unlock()
 	close(u.gone)
@@ -277,6 +282,8 @@ func (u *upload) fail(err error) {
 	switch {
 	case errors.Is(err, resume.ErrSuperseded):
 		u.log.Info("another node goes on with the upload")
+	case errors.Is(err, resume.ErrLost):
+		u.log.Error("the upload cannot go on", zap.Error(err))
 	case !errors.Is(err, resume.ErrNotFound):
 		u.log.Error("storage failed; the upload goes on from what is durable", zap.Error(err))
 		// A request that failed may arrive all the same, later.

@@ -61,7 +61,7 @@ func (c *claim) write(p []byte, sum *uint32) (n int, err error) {
 			if err := c.mayBegin(); err != nil {
 				return n, err
 			}
-			if c.held() >= u.store.holdNow() {
+			if c.held() >= c.hold() {
 				u.flush = u.flush || !u.flyingOf(c)
 				u.tend()
 				u.wake()
@@ -174,13 +174,21 @@ func (c *claim) held() (n int64) {
 	return n
 }
 
-// holdNow is how many bytes a claim may have in memory. While the storage fails
-// it is a part: more would only be lost with this node.
-func (s *Store) holdNow() int64 {
+// partsTogether is how many parts all uploads have in memory, and so on their
+// way, unless each of them has one.
+const partsTogether = 8
+
+// hold is how many bytes the claim may have in memory: a few parts if few
+// uploads share the storage, one if many do or if it fails. More would not be
+// faster then, and would have to be sent again if this node ended.
+func (c *claim) hold() int64 {
+	s := c.u.store
+	_, r := c.u.plan.part(c.cursor)
+	parts := max(1, partsTogether/max(1, s.tended.Load()))
 	if s.bucket.failing.Load() > 0 {
-		return min(s.hold, s.opts.PartSize)
+		parts = 1
 	}
-	return s.hold
+	return min(s.hold, parts*max(s.opts.PartSize, r.End-r.Start))
 }
 
 // flyingOf reports whether some of that is on its way.
