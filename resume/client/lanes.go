@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
@@ -95,42 +96,68 @@ func (c *Client) fill(t *transfer) error {
 	return context.Cause(ctx)
 }
 
+// settling is how long the server is given to make durable what it received over
+// lanes that are gone.
+const settling = 100 * time.Millisecond
+
 // probe asks what is missing, on a connection of its own: an opening of the
-// whole would be in the lanes' way.
+// whole would be in the lanes' way. What is missing is what is not durable; some
+// of it may have been received, and need not be sent again. So it asks until
+// nothing changes any more.
 func (c *Client) probe(t *transfer, r *retrier) (missing []resume.Range, err error) {
 	l := &lane{t: t, retry: r}
 	err = c.withConn(t.ctx, r, func(conn *conn) (func(protocol.Message), func() error) {
 		s := newSender(t.ctx, conn)
-		f := newFlow(t, s.credit, nil, false)
 		l.connected(conn)
-		l.flows = []*flow{f}
 		return l.handle, func() error {
-			open := t.opening(false, nil)
-			if open == nil {
-				return nil // over
-			}
-			if err := conn.send(open); err != nil {
-				return err
-			}
-			if err := s.until(t, func() bool { return f.answer() != nil }); err != nil || t.over() {
-				return err
-			}
-			ready := f.answer()
-			if ready.Complete {
-				return nil
-			}
-			if err := t.begin(ready); err != nil {
-				return &finalError{err}
-			}
-			for _, m := range ready.Missing {
-				end := t.src.Size
-				if m.End != nil {
-					end = min(end, *m.End)
+			for before := int64(-1); ; {
+				ready, err := l.ask(s)
+				if err != nil || ready == nil || ready.Complete {
+					return err
 				}
-				missing = append(missing, resume.Range{Start: m.Start, End: end})
+				missing = missingIn(ready, t.src.Size)
+				left := share(missing).size()
+				if left == before {
+					if err := t.begin(ready); err != nil {
+						return &finalError{err}
+					}
+					return nil
+				}
+				before = left
+				if err := s.pause(t, settling); err != nil {
+					return err
+				}
 			}
-			return nil
 		}
 	})
 	return missing, err
+}
+
+// ask opens the upload as a whole, and returns the answer; nil: it is over.
+func (l *lane) ask(s *sender) (*protocol.Ready, error) {
+	open := l.opening(false, nil)
+	if open == nil {
+		return nil, nil
+	}
+	f := newFlow(l.t, s.credit, nil, false)
+	l.begin(f)
+	if err := s.conn.send(open); err != nil {
+		return nil, err
+	}
+	if err := s.until(l.t, func() bool { return f.answer() != nil }); err != nil || l.t.over() {
+		return nil, err
+	}
+	return f.answer(), nil
+}
+
+// missingIn returns what a ready says is missing of size bytes.
+func missingIn(ready *protocol.Ready, size int64) (missing []resume.Range) {
+	for _, m := range ready.Missing {
+		end := size
+		if m.End != nil {
+			end = min(end, *m.End)
+		}
+		missing = append(missing, resume.Range{Start: m.Start, End: end})
+	}
+	return missing
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -50,6 +51,13 @@ func (s *sender) until(t *transfer, cond func() bool) error {
 		}
 	}
 	return nil
+}
+
+// pause waits for d, or for the upload to be over.
+func (s *sender) pause(t *transfer, d time.Duration) error {
+	end := time.Now().Add(d)
+	defer time.AfterFunc(d, s.conn.poke).Stop()
+	return s.until(t, func() bool { return !time.Now().Before(end) })
 }
 
 // stream sends the source's bytes from the flow's position up to end, or up to
