@@ -27,8 +27,8 @@ type Open struct {
 	// Resume: the upload must be there already.
 	Resume bool `json:"resume,omitempty"`
 	// Eager: bytes follow before ready was read. They begin at byte 0, or where
-	// Range does, and the server passes over those that it has. Without Eager the client waits for
-	// ready and sends from its cursor.
+	// Range does, and the server passes over those that it has. Without Eager the
+	// client waits for ready and sends from its cursor.
 	Eager bool `json:"eager,omitempty"`
 	// PingTimeoutMS is how long the client's own library waits for a pong, in
 	// milliseconds. It bounds the window. 0: 20,000; negative: the client never

@@ -31,7 +31,7 @@ func (c *Client) runLane(ctx context.Context, l *lane, r *retrier) error {
 	l.retry = r
 	if l.tries > 0 {
 		l.t.reconnects.Add(1)
-	} else if !l.take() {
+	} else if l.take() == nil {
 		return nil // others have taken everything
 	}
 	l.tries++
@@ -48,9 +48,9 @@ func (l *lane) connected(conn *conn) {
 	l.conn, l.flows, l.ticket = conn, nil, nil
 }
 
-// take takes another piece out of the plan. Its size follows how long the lane
-// had to do with the one before.
-func (l *lane) take() bool {
+// take takes another piece out of the plan, nil when nothing is left. Its size
+// follows how long the lane had to do with the one before.
+func (l *lane) take() *piece {
 	switch d := time.Since(l.took); {
 	case l.took.IsZero():
 	case d < l.plan.time()/2:
@@ -60,13 +60,13 @@ func (l *lane) take() bool {
 	}
 	p := l.plan.take(l.index, l.want)
 	if p == nil {
-		return false
+		return nil
 	}
 	l.took = time.Now()
 	l.mu.Lock()
 	l.todo = append(l.todo, p)
 	l.mu.Unlock()
-	return true
+	return p
 }
 
 // left returns the pieces that are not known to be received.
@@ -92,9 +92,12 @@ func (l *lane) send(s *sender) error {
 			return err
 		}
 	}
-	for !l.over() && l.take() {
-		todo := l.left()
-		if err := l.piece(s, todo[len(todo)-1], l.plan.fresh); err != nil {
+	for !l.over() {
+		p := l.take()
+		if p == nil {
+			break
+		}
+		if err := l.piece(s, p, l.plan.fresh); err != nil {
 			return err
 		}
 	}

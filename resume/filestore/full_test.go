@@ -109,32 +109,36 @@ func TestBytesDroppedByAFailedSyncAreSentAgain(t *testing.T) {
 // A record whose sync found no room may be on the disk all the same: bytes that
 // are taken back must not be written over before it is replaced.
 func TestARecordInDoubtHoldsWhatIsTakenBack(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		var fault failing
-		b.fs.Fail = fault.hook
-		c := b.claim(resume.NewID(), 6)
-		b.write(c, "abc")
-		b.must(c.Sync(b.ctx))
-		c.Checkpoint()
-		b.write(c, "XXX")
-		fault.set("sync", stateSuffix, syscall.ENOSPC)
-		go c.Sync(b.ctx)
-		time.Sleep(50 * fullRetry)
-		rewound := make(chan error, 1)
-		go func() {
-			_, err := c.Rewind(b.ctx)
-			rewound <- err
-		}()
-		time.Sleep(50 * fullRetry)
-		select {
-		case err := <-rewound:
-			b.Fatalf("Rewind returned while a record with the bytes may be there: %v", err)
-		default:
-		}
-		fault.set("", "", nil)
-		b.must(<-rewound)
-		b.write(c, "def")
-		_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 6})
-		b.must(err)
-	})
+	inBubble(t, func(b *bench) { b.holdsInDoubt("sync", stateSuffix) })
+}
+
+// holdsInDoubt has a record written that names bytes, finds no room in op, and is
+// in doubt; then the bytes are taken back.
+func (b *bench) holdsInDoubt(op, suffix string) {
+	var fault failing
+	b.fs.Fail = fault.hook
+	c := b.claim(resume.NewID(), 6)
+	b.write(c, "abc")
+	b.must(c.Sync(b.ctx))
+	c.Checkpoint()
+	b.write(c, "bad")
+	fault.set(op, suffix, syscall.ENOSPC)
+	go c.Sync(b.ctx)
+	time.Sleep(50 * fullRetry)
+	rewound := make(chan error, 1)
+	go func() {
+		_, err := c.Rewind(b.ctx)
+		rewound <- err
+	}()
+	time.Sleep(50 * fullRetry)
+	select {
+	case err := <-rewound:
+		b.Fatalf("Rewind returned while a record with the bytes may be there: %v", err)
+	default:
+	}
+	fault.set("", "", nil)
+	b.must(<-rewound)
+	b.write(c, "def")
+	_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 6})
+	b.must(err)
 }

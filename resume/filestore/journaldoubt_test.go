@@ -106,32 +106,7 @@ func TestWhatADeletionThatFailedLeavesIsThere(t *testing.T) {
 func TestARecordInDoubtInTheJournalHoldsWhatIsTakenBack(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.withJournal(leastSegment)
-		var fault failing
-		b.fs.Fail = fault.hook
-		c := b.claim(resume.NewID(), 6)
-		b.write(c, "abc")
-		b.must(c.Sync(b.ctx))
-		c.Checkpoint()
-		b.write(c, "XXX")
-		fault.set("write", segmentSuffix, syscall.ENOSPC)
-		go c.Sync(b.ctx)
-		time.Sleep(50 * fullRetry)
-		rewound := make(chan error, 1)
-		go func() {
-			_, err := c.Rewind(b.ctx)
-			rewound <- err
-		}()
-		time.Sleep(50 * fullRetry)
-		select {
-		case err := <-rewound:
-			b.Fatalf("Rewind returned while a record with the bytes may be there: %v", err)
-		default:
-		}
-		fault.set("", "", nil)
-		b.must(<-rewound)
-		b.write(c, "def")
-		_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 6})
-		b.must(err)
+		b.holdsInDoubt("write", segmentSuffix)
 	})
 }
 

@@ -2,13 +2,10 @@ package filestore
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/vfs"
@@ -19,33 +16,6 @@ const maxNames = 10_000
 
 // maxName is the longest file name in bytes that common file systems take.
 const maxName = 255
-
-// numbered returns the n-th name to try for name, of at most so many bytes:
-// "a.txt", "a (1).txt", ...
-func numbered(name string, n, most int) string {
-	if n == 0 && len(name) <= most {
-		return name
-	}
-	ext := filepath.Ext(name)
-	if stem := strings.TrimSuffix(name, ext); strings.HasSuffix(stem, ".tar") {
-		ext = ".tar" + ext
-	}
-	if ext == name {
-		ext = ""
-	}
-	stem, number := strings.TrimSuffix(name, ext), ""
-	if n > 0 {
-		number = fmt.Sprintf(" (%d)", n)
-	}
-	for len(stem)+len(number)+len(ext) > most {
-		_, size := utf8.DecodeLastRuneInString(stem)
-		if size == 0 {
-			break
-		}
-		stem = stem[:len(stem)-size]
-	}
-	return stem + number + ext
-}
 
 // free returns fs.ErrExist when the name is taken, or is that of a sidecar.
 func (p place) free() error {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 // Publish implements [resume.Publisher]. dir has to be there. On the file
@@ -66,7 +67,7 @@ func (t target) place(u *upload, n int) place {
 	if t.o.Sidecar != nil {
 		most -= len(resume.SidecarSuffix)
 	}
-	return place{u.store, u.id, filepath.Join(t.dir, numbered(t.name, n, most)), t.o}
+	return place{u.store, u.id, filepath.Join(t.dir, rules.Numbered(t.name, n, most)), t.o}
 }
 
 func (u *upload) publish(ctx context.Context, t target) (string, error) {

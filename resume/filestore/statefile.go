@@ -18,24 +18,24 @@ type stateFile struct {
 
 // openState opens a state file and reads its newest record. A file without a
 // record, because the very first was cut off by a crash, has a nil payload.
-func openState(fsys vfs.FS, path string, flag int) (j *stateFile, payload []byte, err error) {
+func openState(fsys vfs.FS, path string, flag int) (s *stateFile, payload []byte, err error) {
 	f, err := fsys.Open(path, flag)
 	if err != nil {
 		return nil, nil, err
 	}
-	j = &stateFile{file: f}
-	if payload, err = j.recover(); err != nil {
+	s = &stateFile{file: f}
+	if payload, err = s.recover(); err != nil {
 		f.Close()
 		return nil, nil, err
 	}
-	return j, payload, nil
+	return s, payload, nil
 }
 
 // recover finds the newest whole slot.
-func (j *stateFile) recover() (newest []byte, err error) {
+func (s *stateFile) recover() (newest []byte, err error) {
 	var empty, damaged int
 	for i := range slot.Count {
-		b, err := j.readSlot(int64(i) * slot.Size)
+		b, err := s.readSlot(int64(i) * slot.Size)
 		if err != nil {
 			return nil, err
 		}
@@ -47,8 +47,8 @@ func (j *stateFile) recover() (newest []byte, err error) {
 			empty++
 		case err != nil || seq == 0 || slot.Offset(seq) != int64(i)*slot.Size:
 			damaged++
-		case seq > j.seq:
-			j.seq, j.buf, newest = seq, b[:slot.Length(b)], payload
+		case seq > s.seq:
+			s.seq, s.buf, newest = seq, b[:slot.Length(b)], payload
 		}
 	}
 	// The first record of an upload goes to the first slot, and nothing is
@@ -62,9 +62,9 @@ func (j *stateFile) recover() (newest []byte, err error) {
 
 // readSlot reads a slot as far as its header says. Most fit into the first
 // page.
-func (j *stateFile) readSlot(off int64) ([]byte, error) {
+func (s *stateFile) readSlot(off int64) ([]byte, error) {
 	b := make([]byte, 4096)
-	n, err := j.file.ReadAt(b, off)
+	n, err := s.file.ReadAt(b, off)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (j *stateFile) readSlot(off int64) ([]byte, error) {
 	}
 	rest := make([]byte, full)
 	copy(rest, b)
-	k, err := j.file.ReadAt(rest[n:], off+int64(n))
+	k, err := s.file.ReadAt(rest[n:], off+int64(n))
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -84,14 +84,14 @@ func (j *stateFile) readSlot(off int64) ([]byte, error) {
 
 // append writes the next record, durably. After an error the file is of no
 // more use.
-func (j *stateFile) append(payload []byte) (err error) {
-	if j.buf, err = slot.Append(j.buf[:0], j.seq+1, payload); err != nil {
+func (s *stateFile) append(payload []byte) (err error) {
+	if s.buf, err = slot.Append(s.buf[:0], s.seq+1, payload); err != nil {
 		return err
 	}
-	if err := j.write(j.seq + 1); err != nil {
+	if err := s.write(s.seq + 1); err != nil {
 		return err
 	}
-	j.seq++
+	s.seq++
 	return nil
 }
 
@@ -99,18 +99,18 @@ func (j *stateFile) append(payload []byte) (err error) {
 // memory of a kernel whose disk has not seen it: a process that was killed
 // before its fdatasync, or one that failed. The slot is written anew, since
 // after a failed fdatasync the kernel takes its pages for clean.
-func (j *stateFile) affirm() error {
-	if j.seq == 0 {
+func (s *stateFile) affirm() error {
+	if s.seq == 0 {
 		return nil
 	}
-	return j.write(j.seq)
+	return s.write(s.seq)
 }
 
-func (j *stateFile) write(seq uint64) error {
-	if _, err := j.file.WriteAt(j.buf, slot.Offset(seq)); err != nil {
+func (s *stateFile) write(seq uint64) error {
+	if _, err := s.file.WriteAt(s.buf, slot.Offset(seq)); err != nil {
 		return &unwritten{err}
 	}
-	err := j.file.Sync()
+	err := s.file.Sync()
 	if vfs.IsFull(err) {
 		return &unwritten{err}
 	}
@@ -123,9 +123,9 @@ type unwritten struct{ error }
 
 func (e *unwritten) Unwrap() error { return e.error }
 
-func (j *stateFile) close() {
-	if j != nil {
-		j.file.Close()
+func (s *stateFile) close() {
+	if s != nil {
+		s.file.Close()
 	}
 }
 

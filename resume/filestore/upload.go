@@ -167,14 +167,14 @@ func (u *upload) loadFile(doubtful bool) (there bool, err error) {
 	if doubtful {
 		flag = os.O_RDWR
 	}
-	j, payload, err := openState(u.store.fs, u.store.statePath(u.id), flag)
+	slots, payload, err := openState(u.store.fs, u.store.statePath(u.id), flag)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer j.close()
+	defer slots.close()
 	if payload == nil {
 		return false, nil
 	}
@@ -187,7 +187,7 @@ func (u *upload) loadFile(doubtful bool) (there bool, err error) {
 		return false, fmt.Errorf("%w: its file name is taken by upload %s", errOther, r.ID)
 	}
 	if doubtful {
-		if err := j.affirm(); err != nil {
+		if err := slots.affirm(); err != nil {
 			return false, storageError(err)
 		}
 		u.trusted()

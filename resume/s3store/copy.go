@@ -30,8 +30,8 @@ func (d destination) options() minio.PutObjectOptions {
 	return o
 }
 
-// condition is what makes it appear only if nothing is there.
-func (d destination) condition() (o minio.PutObjectOptions) {
+// condition adds what makes it appear only if nothing is there.
+func (d destination) condition(o minio.PutObjectOptions) minio.PutObjectOptions {
 	if !d.replace {
 		o.SetMatchETagExcept("*")
 	}
@@ -57,7 +57,7 @@ func (b *bucket) copyWhole(ctx context.Context, from string, size, step int64, t
 	parts, err := b.copyParts(ctx, m, from, size, step)
 	if err == nil {
 		err = b.try(ctx, "complete "+m.Key, size, func(ctx context.Context) error {
-			_, err := b.CompleteMultipartUpload(ctx, b.name, m.Key, m.UploadID, parts, to.condition())
+			_, err := b.CompleteMultipartUpload(ctx, b.name, m.Key, m.UploadID, parts, to.condition(minio.PutObjectOptions{}))
 			return err
 		})
 		if err == nil {
@@ -111,11 +111,7 @@ func (b *bucket) copyParts(ctx context.Context, m *multipart, from string, size,
 
 func (b *bucket) putEmpty(ctx context.Context, to destination) error {
 	return b.try(ctx, "PUT "+to.key, 0, func(ctx context.Context) error {
-		o := to.options()
-		if !to.replace {
-			o.SetMatchETagExcept("*")
-		}
-		_, err := b.putSmall(ctx, to.key, nil, o)
+		_, err := b.putSmall(ctx, to.key, nil, to.condition(to.options()))
 		return err
 	})
 }
@@ -157,7 +153,7 @@ func (s *Store) completesOnce() error {
 	if err == nil {
 		err = b.try(s.work, "complete "+key, 0, func(ctx context.Context) error {
 			_, err := b.CompleteMultipartUpload(ctx, b.name, key, id,
-				[]minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, destination{}.condition())
+				[]minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, destination{}.condition(minio.PutObjectOptions{}))
 			return err
 		})
 	}

@@ -210,36 +210,42 @@ func TestNoFaultLosesAByteBelowOffset(t *testing.T) {
 	server := s3test.Start(t)
 	server.Bucket(t, "uploads")
 	large, tiny := random(4, 5<<20+150_000), random(4, 300_000)
+	eachFault(t, operations, func(t *testing.T, prefix, op string, f fault) {
+		s := newSpoiler(t, server.Endpoint, op, f, 2)
+		o := small(server, prefix)
+		o.Endpoint = s.endpoint
+		o.SyncInterval = time.Minute
+		data := large
+		if !slices.Contains(partOperations, op) {
+			data = tiny // an upload without parts
+		}
+		life(t, o, data)
+		for _, left := range leftovers(t, server, prefix) {
+			// A multipart upload of which nobody was told the name is left to
+			// the janitor.
+			if op != "begin parts" || !strings.HasPrefix(left, "multipart ") {
+				t.Errorf("left in the bucket: %s", left)
+			}
+		}
+		if s.hit.Load() == 0 {
+			t.Errorf("no request of the kind %q was made", op)
+		}
+	})
+}
+
+// eachFault runs a test for each operation and fault, each with keys of its own.
+func eachFault(t *testing.T, operations []string, test func(t *testing.T, prefix, op string, f fault)) {
 	row := 0
 	for _, op := range operations {
 		for _, name := range slices.Sorted(maps.Keys(faults)) {
-			f := faults[name]
 			row++
-			prefix := fmt.Sprintf("row%d/", row)
 			if testing.Short() && row%8 != 0 {
 				continue
 			}
+			prefix := fmt.Sprintf("row%d/", row)
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				s := newSpoiler(t, server.Endpoint, op, f, 2)
-				o := small(server, prefix)
-				o.Endpoint = s.endpoint
-				o.SyncInterval = time.Minute
-				data := large
-				if !slices.Contains(partOperations, op) {
-					data = tiny // an upload without parts
-				}
-				life(t, o, data)
-				for _, left := range leftovers(t, server, prefix) {
-					// A multipart upload of which nobody was told the name is left to
-					// the janitor.
-					if op != "begin parts" || !strings.HasPrefix(left, "multipart ") {
-						t.Errorf("left in the bucket: %s", left)
-					}
-				}
-				if s.hit.Load() == 0 {
-					t.Errorf("no request of the kind %q was made", op)
-				}
+				test(t, prefix, op, faults[name])
 			})
 		}
 	}

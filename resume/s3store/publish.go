@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wsingest/wsingest/resume"
+	"github.com/wsingest/wsingest/resume/internal/rules"
 )
 
 var _ resume.KeyPublisher = (*Store)(nil)
@@ -89,8 +90,9 @@ func (u *upload) publish(key string, conflict resume.Conflict) (string, error) {
 			return p.Key, u.intend(published{Key: p.Key, Mark: p.Mark, Done: true})
 		}
 	}
+	dir, name := path.Split(key)
 	for n := range maxNames {
-		p := published{Key: numbered(key, n), Mark: string(resume.NewID())}
+		p := published{Key: dir + rules.Numbered(name, n, maxKey-len(dir)), Mark: string(resume.NewID())}
 		err := u.publishAs(p, conflict == resume.ConflictOverwrite)
 		switch {
 		case err == nil:
@@ -183,25 +185,4 @@ func (u *upload) unlocked(f func() error) error {
 	u.unlock()
 	defer u.mu.Lock()
 	return f()
-}
-
-// numbered returns the n-th key to try: "a/b.txt", "a/b (1).txt", ...
-func numbered(key string, n int) string {
-	if n == 0 {
-		return key
-	}
-	dir, name := path.Split(key)
-	ext := path.Ext(name)
-	if stem := strings.TrimSuffix(name, ext); strings.HasSuffix(stem, ".tar") {
-		ext = ".tar" + ext
-	}
-	if ext == name {
-		ext = ""
-	}
-	stem, number := strings.TrimSuffix(name, ext), fmt.Sprintf(" (%d)", n)
-	for stem != "" && len(dir)+len(stem)+len(number)+len(ext) > maxKey {
-		_, size := utf8.DecodeLastRuneInString(stem)
-		stem = stem[:len(stem)-size]
-	}
-	return dir + stem + number + ext
 }
