@@ -6,8 +6,10 @@ import (
 	"hash/crc32"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,9 +35,10 @@ type strict struct {
 
 	handlers sync.WaitGroup // which run
 
-	mu      sync.Mutex // a connection may still be ending when the next one begins
-	content []byte
-	tries   []time.Time // of connecting
+	mu       sync.Mutex // a connection may still be ending when the next one begins
+	content  []byte
+	tries    []time.Time     // of connecting
+	silences []time.Duration // of each connection that broke, see broken
 }
 
 type strictConn struct {
@@ -46,6 +49,11 @@ type strictConn struct {
 	plain int64 // bytes of the file, on a plain connection; -1: it is a full one
 	edge  int64
 	later <-chan time.Time // when it grants credit again; nil: it is not pausing
+	beats int              // heartbeats it has sent in place of credit
+	over  atomic.Bool      // it ends the connection itself
+
+	said    time.Time     // when it began to say the last thing; guarded by mu
+	silence time.Duration // the longest it said nothing; guarded by mu
 }
 
 // newStrict starts the server. What is in s is not to be changed any more.
@@ -120,6 +128,9 @@ func (c *strictConn) read(ctx context.Context, in chan<- message) {
 		var m message
 		m.typ, m.p, err = c.ws.Read(ctx)
 		m.err = err
+		if err != nil && websocket.CloseStatus(err) == -1 && !c.over.Load() {
+			c.broke()
+		}
 		select {
 		case in <- m:
 		case <-ctx.Done():
@@ -129,7 +140,35 @@ func (c *strictConn) read(ctx context.Context, in chan<- message) {
 }
 
 func (c *strictConn) say(m protocol.Message) error {
+	c.mu.Lock()
+	c.wasSilent()
+	c.mu.Unlock()
 	return c.ws.Write(context.Background(), websocket.MessageText, protocol.Encode(m))
+}
+
+// wasSilent has whatever comes next end a silence.
+func (c *strictConn) wasSilent() {
+	now := time.Now()
+	if !c.said.IsZero() {
+		c.silence = max(c.silence, now.Sub(c.said))
+	}
+	c.said = now
+}
+
+// broke notes that the connection ended without a close frame.
+func (c *strictConn) broke() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wasSilent()
+	c.silences = append(c.silences, c.silence)
+}
+
+// broken returns the longest silence of the server on each connection that
+// ended without a close frame.
+func (s *strict) broken() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.silences)
 }
 
 func (s *strict) received() int64 { return int64(len(s.taken())) }
@@ -214,6 +253,7 @@ func (c *strictConn) told(text []byte) error {
 
 func (c *strictConn) done() error {
 	sum := protocol.CRC32C(crc(c.taken()))
+	c.over.Store(true)
 	c.say(&protocol.Done{ID: c.id, Length: c.received(), Digest: &protocol.Digest{CRC32C: &sum}})
 	return c.ws.Close(websocket.StatusNormalClosure, "")
 }
