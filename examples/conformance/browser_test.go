@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/wsingest/wsingest/examples/browser"
+	"github.com/wsingest/wsingest/examples/browser/chromium"
 )
 
 // The loop of README.md, with the client of this repository.
@@ -37,15 +37,6 @@ const inPage = `(async () => {
 // With nothing beside it: eight cases at once are much for a browser.
 func TestBrowserClientPasses(t *testing.T) {
 	outside(t)
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil && path == "" {
-			path = p
-		}
-	}
-	if path == "" {
-		t.Fatal("no Chromium found: install it (apt-get install chromium), the client is tried in a real browser")
-	}
 	s := &server{}
 	web := httptest.NewServer(s.handler())
 	t.Cleanup(web.Close)
@@ -61,11 +52,11 @@ func TestBrowserClientPasses(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless,
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.Flag("disable-dev-shm-usage", true))
+	ctx, stop, err := chromium.Start(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(stop)
-	ctx, end := chromedp.NewContext(ctx)
-	t.Cleanup(end)
 	if err := chromedp.Do(ctx, chromedp.Navigate(page.URL)); err != nil {
 		t.Fatal(err)
 	}

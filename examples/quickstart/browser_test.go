@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,75 +13,13 @@ import (
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+
+	"github.com/wsingest/wsingest/examples/browser/chromium"
 )
 
-// chromium is one Chromium for all tests, each of which has a profile of its own
+// chrome is one Chromium for all tests, each of which has a profile of its own
 // in it.
-var chromium struct {
-	once  sync.Once
-	ctx   context.Context
-	err   error
-	close func()
-}
-
-func startBrowser() {
-	dir, err := os.MkdirTemp("", "quickstart-chromium-")
-	if err != nil {
-		chromium.err = err
-		return
-	}
-	var stop func()
-	chromium.ctx, stop, chromium.err = launch(dir)
-	chromium.close = func() {
-		stop()
-		for range 50 { // its children may still be writing
-			if os.RemoveAll(dir) == nil {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-}
-
-// launch starts a Chromium that keeps its profile in dir.
-func launch(dir string) (ctx context.Context, stop func(), err error) {
-	path := findChromium()
-	if path == "" {
-		return nil, func() {}, errors.New("no Chromium found: install it (apt-get install chromium), the page is tested in a real browser")
-	}
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-	}
-	for _, flag := range []string{
-		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-		// Several tests share the browser, and only one of its tabs is in front.
-		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
-	} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	ctx, end := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, _ = chromedp.NewContext(ctx)
-	stop = func() {
-		chromedp.Cancel(ctx)
-		end()
-	}
-	return ctx, stop, chromedp.Do(ctx)
-}
-
-func findChromium() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-func closeBrowser() {
-	if chromium.close != nil {
-		chromium.close()
-	}
-}
+var chrome chromium.Shared
 
 // tab is the page as a person sees it.
 type tab struct {
@@ -112,11 +48,11 @@ func visit(t *testing.T, url string) *tab {
 	if raced {
 		t.Skip("a test of the page, of which the race detector sees nothing")
 	}
-	chromium.once.Do(startBrowser)
-	if chromium.err != nil {
-		t.Fatal(chromium.err)
+	ctx, err := chrome.Context()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return visitIn(t, chromium.ctx, url, chromedp.WithNewBrowserContext())
+	return visitIn(t, ctx, url, chromedp.WithNewBrowserContext())
 }
 
 // another opens url in another tab of the same profile.

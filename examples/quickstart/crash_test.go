@@ -11,6 +11,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/systeminfo"
 	"github.com/chromedp/chromedp"
+
+	"github.com/wsingest/wsingest/examples/browser/chromium"
 )
 
 // A browser is killed in the middle of an upload. The next one has the handle
@@ -61,11 +63,11 @@ func TestCrashedBrowserGoesOnWithoutTheFileBeingChosen(t *testing.T) {
 
 func launchIn(t *testing.T, dir string) context.Context {
 	t.Helper()
-	ctx, stop, err := launch(dir)
-	t.Cleanup(stop)
+	ctx, stop, err := chromium.Start(context.Background(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(stop)
 	return ctx
 }
 

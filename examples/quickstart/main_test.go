@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
 		}
-		defer closeBrowser()
+		defer chrome.Close()
 		return m.Run()
 	}())
 }

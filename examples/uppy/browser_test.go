@@ -8,29 +8,24 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/wsingest/wsingest/examples/browser/chromium"
 )
 
 // patience is how long a test waits for what should happen soon, on a machine
 // that has much else to do.
 const patience = time.Minute
 
-// chromium is one Chromium for all tests, each of which has a profile of its own
+// chrome is one Chromium for all tests, each of which has a profile of its own
 // in it.
-var chromium struct {
-	once  sync.Once
-	ctx   context.Context
-	err   error
-	close func()
-}
+var chrome chromium.Shared
 
 // abreast is how many tests run at a time: what they do is mostly to wait.
 const abreast = 4
@@ -48,55 +43,8 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(abreast))
 	code := m.Run()
-	if chromium.close != nil {
-		chromium.close()
-	}
+	chrome.Close()
 	os.Exit(code)
-}
-
-func startBrowser() {
-	path := findChromium()
-	if path == "" {
-		chromium.err = fmt.Errorf("no Chromium found: install it (apt-get install chromium), the plugin is tested in a real browser")
-		return
-	}
-	dir, err := os.MkdirTemp("", "uppy-chromium-")
-	if err != nil {
-		chromium.err = err
-		return
-	}
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-	}
-	for _, flag := range []string{
-		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-		// Several tests share the browser, and only one of its tabs is in front.
-		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
-	} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, _ = chromedp.NewContext(ctx)
-	chromium.ctx, chromium.err = ctx, chromedp.Do(ctx)
-	chromium.close = func() {
-		chromedp.Cancel(ctx)
-		stop()
-		for range 50 { // its children may still be writing
-			if os.RemoveAll(dir) == nil {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-}
-
-func findChromium() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
 }
 
 // tab is a Dashboard as a person sees it.
@@ -108,11 +56,11 @@ type tab struct {
 // open opens a tab in a fresh profile.
 func open(t *testing.T) *tab {
 	t.Helper()
-	chromium.once.Do(startBrowser)
-	if chromium.err != nil {
-		t.Fatal(chromium.err)
+	ctx, err := chrome.Context()
+	if err != nil {
+		t.Fatal(err)
 	}
-	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
 		t.Fatal(err)
