@@ -22,6 +22,9 @@ const modulePath = "github.com/wsingest/wsingest"
 // has what came out do the whole: a file over TLS, through a site of two lines,
 // as one POST to an app that knows nothing of it.
 func TestXcaddyBuildsACaddyThatTakesUploads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("another Caddy is built, and the same under the race detector")
+	}
 	size := int64(64 << 20)
 	if long {
 		size = 1 << 30

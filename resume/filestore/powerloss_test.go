@@ -19,7 +19,7 @@ import (
 
 var (
 	powerRuns = flag.Int64("powerloss.runs", 2500, "random runs of the power-loss test")
-	powerTime = flag.Duration("powerloss.time", 60*time.Second, "time after which it begins no more of them")
+	powerTime = flag.Duration("powerloss.time", 60*time.Second, "time after which it begins no more of them, a sixth of it with -short")
 	powerSeed = flag.Uint64("powerloss.seed", 0, "run this one only, if not 0")
 )
 
@@ -42,10 +42,13 @@ func TestNothingPromisedIsLostWithThePower(t *testing.T) {
 	var next, runs, cuts atomic.Int64
 	var failures sync.Map
 	var workers sync.WaitGroup
-	start := time.Now()
+	start, limit := time.Now(), *powerTime
+	if testing.Short() {
+		limit /= 6
+	}
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for seed := next.Add(1); seed <= *powerRuns && time.Since(start) < *powerTime; seed = next.Add(1) {
+			for seed := next.Add(1); seed <= *powerRuns && time.Since(start) < limit; seed = next.Add(1) {
 				n, err := powerRun(uint64(seed), nil)
 				runs.Add(1)
 				cuts.Add(int64(n))
