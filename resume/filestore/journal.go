@@ -174,9 +174,22 @@ func (j *journal) write(all []*entry) (*segment, error) {
 	}
 	if err != nil { // nobody knows what of it is on the disk: nothing goes behind it
 		j.active, j.unsure = nil, true
+		if seg.used == segmentHeader {
+			err = errors.Join(err, j.discard(seg))
+		}
 		return nil, err
 	}
 	return seg, nil
+}
+
+// discard removes the newest segment, to which nothing could be written: a full
+// disk would leave one with every try. That its name is gone is durable before
+// the next one is used, since that is made so when it is created.
+func (j *journal) discard(seg *segment) error {
+	j.mu.Lock()
+	j.segments = j.segments[:len(j.segments)-1]
+	j.mu.Unlock()
+	return errors.Join(seg.file.Close(), j.fs.Remove(j.path(seg.number)))
 }
 
 // room returns the segment that the next size bytes go to.

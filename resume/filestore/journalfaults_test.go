@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -122,9 +124,53 @@ func TestAFullDiskHoldsUpTheJournalUntilThereIsRoom(t *testing.T) {
 	})
 }
 
+// Where the header of a segment finds room, and nothing behind it does, tries
+// leave no segments.
+func TestTriesOnAFullDiskLeaveNothing(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		j := b.withJournal(leastSegment)
+		waiting := b.complete("waits")
+		begun := make(map[string]bool)
+		var free atomic.Bool
+		var tries atomic.Int64
+		b.fs.Fail = func(op, path string) error {
+			if free.Load() || op != "write" || !strings.HasSuffix(path, segmentSuffix) {
+				return nil
+			}
+			if !begun[path] && filepath.Base(path) != segmentName(1) {
+				begun[path] = true
+				return nil
+			}
+			tries.Add(1)
+			return syscall.ENOSPC
+		}
+		id := resume.NewID()
+		c := b.claim(id, 3)
+		b.write(c, "abc")
+		finished := make(chan error, 1)
+		go func() {
+			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
+			finished <- err
+		}()
+		time.Sleep(20 * fullRetry)
+		if tries.Load() < 10 {
+			b.Fatalf("it was tried %d times", tries.Load())
+		}
+		if names := b.names(j.dir); len(names) > 2 { // the first segment, and the lock
+			b.Fatalf("%d tries left %v", tries.Load(), names)
+		}
+		free.Store(true)
+		b.must(<-finished)
+		b.reopen(leastSegment)
+		if b.content(waiting) != "waits" || b.content(id) != "abc" {
+			b.Fatalf("what was there is %q, what found no room %q", b.content(waiting), b.content(id))
+		}
+	})
+}
+
 // What could not be carried out of the oldest segment is not given up with it.
 func TestWhatFindsNoRoomIsCarriedAnotherTime(t *testing.T) {
-	for _, op := range []string{"reserve", "write", "sync"} {
+	for _, op := range []string{"reserve", "write"} {
 		inBubble(t, func(b *bench) {
 			var fault failing
 			b.fs.Fail = fault.hook
