@@ -281,8 +281,8 @@ func TestAFrameHeaderOf1GiBWithNothingBehindCostsNothing(t *testing.T) {
 			break
 		}
 	}
-	if leased := r.ingest.Leased(); leased > 4<<20 {
-		t.Errorf("%d bytes of memory are leased", leased)
+	if allotted := r.ingest.Allotted(); allotted > 4<<20 {
+		t.Errorf("%d bytes of memory are allotted", allotted)
 	}
 	p := r.dial("offset=resume&id=" + string(id))
 	if c := next[*protocol.Ready](p).Cursor; c != 1000 {

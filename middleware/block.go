@@ -48,9 +48,9 @@ const page = 4 << 10
 // tryBlock returns an empty block of the class if there is room for it at
 // once, else nil. The block ends where the file position is a multiple of a
 // page. Of its own size would be worse: a message that fits would be cut in two.
-func (l *lease) tryBlock(class int, pos int64) *block {
+func (a *allotment) tryBlock(class int, pos int64) *block {
 	size := int64(blockSizes[class])
-	if !l.tryTake(size) {
+	if !a.tryTake(size) {
 		return nil
 	}
 	b := newBlock(class)
@@ -60,16 +60,16 @@ func (l *lease) tryBlock(class int, pos int64) *block {
 
 // waitBlock waits for room, and returns a block of the smallest class, which
 // finds it soonest; nil when stop is closed first.
-func (l *lease) waitBlock(stop <-chan struct{}) *block {
-	if !l.take(int64(blockSizes[0]), stop) {
+func (a *allotment) waitBlock(stop <-chan struct{}) *block {
+	if !a.take(int64(blockSizes[0]), stop) {
 		return nil
 	}
 	return newBlock(0)
 }
 
 // giveBlock takes a block back.
-func (l *lease) giveBlock(b *block) {
-	l.give(int64(blockSizes[b.class]))
+func (a *allotment) giveBlock(b *block) {
+	a.give(int64(blockSizes[b.class]))
 	b.buf = b.buf[:cap(b.buf)]
 	b.n, b.crc, b.early = 0, 0, false
 	b.keep()

@@ -11,25 +11,25 @@ import (
 func TestLeasesComeToEqualParts(t *testing.T) {
 	for _, n := range []int{1, 4, 50, 1000} {
 		b := newBudget(256 << 20)
-		leases := make([]*lease, n)
-		for i := range leases {
-			leases[i] = b.lease(maxLease)
-			leases[i].reserve(maxLease)
+		allotments := make([]*allotment, n)
+		for i := range allotments {
+			allotments[i] = b.allotment(maxAllotment)
+			allotments[i].reserve(maxAllotment)
 		}
 		for range 30 {
-			for _, l := range leases {
-				l.reserve(maxLease)
+			for _, l := range allotments {
+				l.reserve(maxAllotment)
 			}
 		}
-		least, most := leases[0].kept, leases[0].kept
-		for _, l := range leases {
+		least, most := allotments[0].kept, allotments[0].kept
+		for _, l := range allotments {
 			least, most = min(least, l.kept), max(most, l.kept)
 		}
-		fair := min(maxLease, b.total/int64(n+1))
+		fair := min(maxAllotment, b.total/int64(n+1))
 		if least < fair/2 || most > fair*2 {
 			t.Errorf("of %d, one has %d bytes and another %d, expected about %d", n, least, most, fair)
 		}
-		if got := b.lease(maxLease).reserve(firstLease); got < min(firstLease, fair)/2 {
+		if got := b.allotment(maxAllotment).reserve(firstAllotment); got < min(firstAllotment, fair)/2 {
 			t.Errorf("beside %d that want everything, a new one reserves %d bytes", n, got)
 		}
 		if b.kept > b.total-b.total/8 {
@@ -41,16 +41,16 @@ func TestLeasesComeToEqualParts(t *testing.T) {
 func TestMemoryIsServedInTheOrderOfAsking(t *testing.T) {
 	const n = 1 << 20
 	b := newBudget(n)
-	holder := b.lease(n)
+	holder := b.allotment(n)
 	if !holder.tryTake(n) {
-		t.Fatal("the first lease cannot have everything")
+		t.Fatal("the first allotment cannot have everything")
 	}
 	order := make(chan int, 3)
-	var leases []*lease
+	var allotments []*allotment
 	var all sync.WaitGroup
 	for i := range 3 {
-		l := b.lease(n)
-		leases = append(leases, l)
+		l := b.allotment(n)
+		allotments = append(allotments, l)
 		all.Go(func() {
 			if l.take(n/2, nil) {
 				order <- i
@@ -66,13 +66,13 @@ func TestMemoryIsServedInTheOrderOfAsking(t *testing.T) {
 			}
 		}
 	}
-	if b.lease(n).tryTake(1) {
-		t.Error("a lease takes memory that others have been waiting for")
+	if b.allotment(n).tryTake(1) {
+		t.Error("an allotment takes memory that others have been waiting for")
 	}
 	b.mu.Lock() // one at a time: else the order of the goroutines decides
 	holder.change(0, n/2)
 	b.mu.Unlock()
-	for want := range leases {
+	for want := range allotments {
 		b.mu.Lock()
 		b.serve()
 		b.mu.Unlock()
@@ -83,7 +83,7 @@ func TestMemoryIsServedInTheOrderOfAsking(t *testing.T) {
 	all.Wait()
 }
 
-// Whatever leases do at the same time, the total holds, nobody waits for ever,
+// Whatever allotments do at the same time, the total holds, nobody waits for ever,
 // and everything comes back.
 func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
 	b := newBudget(minMemory)
@@ -91,7 +91,7 @@ func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
 	for i := range 40 {
 		all.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(i)))
-			l := b.lease([]int64{plainLease, maxLease}[i%2])
+			l := b.allotment([]int64{plainAllotment, maxAllotment}[i%2])
 			defer l.close()
 			stored := make(chan int64, 100)
 			var worker sync.WaitGroup
@@ -114,8 +114,8 @@ func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
 					stored <- n
 				}
 				b.mu.Lock()
-				if b.leased > b.total || b.kept > b.leased {
-					t.Errorf("%d bytes leased and %d kept of %d", b.leased, b.kept, b.total)
+				if b.allotted > b.total || b.kept > b.allotted {
+					t.Errorf("%d bytes allotted and %d kept of %d", b.allotted, b.kept, b.total)
 				}
 				b.mu.Unlock()
 			}
@@ -124,18 +124,18 @@ func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if b.leased != 0 || b.kept != 0 || b.queue.Len() != 0 {
-		t.Errorf("%d bytes leased, %d kept, %d waiting at the end", b.leased, b.kept, b.queue.Len())
+	if b.allotted != 0 || b.kept != 0 || b.queue.Len() != 0 {
+		t.Errorf("%d bytes allotted, %d kept, %d waiting at the end", b.allotted, b.kept, b.queue.Len())
 	}
 }
 
 func TestAClosedLeaseReservesNothing(t *testing.T) {
 	b := newBudget(minMemory)
-	l := b.lease(maxLease)
+	l := b.allotment(maxAllotment)
 	l.reserve(1 << 20)
 	l.close()
 	l.reserve(1 << 20)
-	if b.leased != 0 {
-		t.Errorf("%d bytes are leased by a connection that is over", b.leased)
+	if b.allotted != 0 {
+		t.Errorf("%d bytes are allotted by a connection that is over", b.allotted)
 	}
 }

@@ -8,11 +8,11 @@ func AllowFastKeepalive() { minInterval = 10 * time.Millisecond }
 // AskForSpaceOften lets tests of a full disk not wait for seconds.
 func AskForSpaceOften() { spaceRetry = 20 * time.Millisecond }
 
-// Leased returns how much of the memory budget connections hold.
-func (in *Ingest) Leased() int64 {
+// Allotted returns how much of the memory budget connections hold.
+func (in *Ingest) Allotted() int64 {
 	in.budget.mu.Lock()
 	defer in.budget.mu.Unlock()
-	return in.budget.leased
+	return in.budget.allotted
 }
 
 // Waiting returns how many things the workers of all connections have not

@@ -380,7 +380,7 @@ func TestTheWindowGrowsWithTheLineAndShrinksAtRest(t *testing.T) {
 			break
 		}
 	}
-	if leased := r.ingest.Leased(); leased > 1<<20 {
-		t.Errorf("%d bytes are leased to a connection at rest", leased)
+	if allotted := r.ingest.Allotted(); allotted > 1<<20 {
+		t.Errorf("%d bytes are allotted to a connection at rest", allotted)
 	}
 }

@@ -11,7 +11,7 @@ import (
 func (in *Ingest) Memory() (given, all int64) {
 	in.budget.mu.Lock()
 	defer in.budget.mu.Unlock()
-	return in.budget.leased, in.budget.total
+	return in.budget.allotted, in.budget.total
 }
 
 // Connection is a snapshot of an upload connection.

@@ -6,35 +6,35 @@ import (
 )
 
 // budget is the memory for file data that all connections share. A connection
-// draws on it through a lease.
+// draws on it through an allotment.
 //
-// Two rules keep it in motion. No lease grows beyond what it leaves, and one
+// Two rules keep it in motion. No allotment grows beyond what it leaves, and one
 // that has more than its share shrinks when another has less: so n connections
 // that want all they can get come to the n+1st part each, and the next one
 // finds as much. And whoever waits for memory holds none that only it
 // could give back (see inflow): so all that is in use is on its way to the
 // store, and waiting ends with the store's next write.
 type budget struct {
-	mu      sync.Mutex
-	total   int64
-	leased  int64      // of total
-	kept    int64      // of leased, by reservation
-	keepers int64      // leases with a reservation
-	short   int        // of them, those that got less than they wanted and less than an equal share
-	queue   *list.List // of *lease: those that wait until something is free, first come first served
+	mu       sync.Mutex
+	total    int64
+	allotted int64      // of total
+	kept     int64      // of allotted, by reservation
+	keepers  int64      // allotments with a reservation
+	short    int        // of them, those that got less than they wanted and less than an equal share
+	queue    *list.List // of *allotment: those that wait until something is free, first come first served
 }
 
 func newBudget(total int64) *budget {
 	return &budget{total: total, queue: list.New()}
 }
 
-// lease is one connection's part of the budget. What a full client may send is
+// allotment is one connection's part of the budget. What a full client may send is
 // reserved in it when it is granted, so that its bytes find their place; blocks
 // come out of it as bytes arrive.
-type lease struct {
+type allotment struct {
 	b      *budget
 	max    int64 // it never grows beyond
-	kept   int64 // stays leased also while it is not used
+	kept   int64 // stays allotted also while it is not used
 	used   int64 // in blocks right now
 	keeper bool  // it reserves: a full client's
 	short  bool
@@ -46,111 +46,111 @@ type lease struct {
 }
 
 const (
-	// firstLease holds the initial window with room for blocks that are not full.
-	firstLease = 384 << 10
-	// minLease is the least with which a connection is of use: three blocks.
-	minLease = 48 << 10
-	// maxLease is the most that one connection gets, if the budget is large
+	// firstAllotment holds the initial window with room for blocks that are not full.
+	firstAllotment = 384 << 10
+	// minAllotment is the least with which a connection is of use: three blocks.
+	minAllotment = 48 << 10
+	// maxAllotment is the most that one connection gets, if the budget is large
 	// enough: 1 Gbit/s over 100 ms twice, and the time of a sync.
-	maxLease = 64 << 20
-	// plainLease is how far a plain client may run ahead of the store. It has no
+	maxAllotment = 64 << 20
+	// plainAllotment is how far a plain client may run ahead of the store. It has no
 	// window: beyond this the socket is not read.
-	plainLease = 4 << 20
+	plainAllotment = 4 << 20
 	// minWindow is granted also where nothing is left to reserve: a client that
 	// is granted nothing cannot show that it needs more. Its bytes wait in the
 	// socket for memory.
 	minWindow = 16 << 10
 )
 
-func (b *budget) lease(max int64) *lease {
-	return &lease{b: b, max: max, granted: make(chan struct{}, 1)}
+func (b *budget) allotment(max int64) *allotment {
+	return &allotment{b: b, max: max, granted: make(chan struct{}, 1)}
 }
 
-func (b *budget) free() int64 { return b.total - b.leased }
+func (b *budget) free() int64 { return b.total - b.allotted }
 
 // restSize is what a connection reserves that is new or at rest: less and less
 // as the budget fills, so that thousands of them find room.
 func (b *budget) restSize() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return min(max(b.free()/512, minLease), firstLease)
+	return min(max(b.free()/512, minAllotment), firstAllotment)
 }
 
 // size is how much of the budget is gone to l.
-func (l *lease) size() int64 { return max(l.kept, l.used) }
+func (a *allotment) size() int64 { return max(a.kept, a.used) }
 
 // change sets what l reserves and what it uses.
-func (l *lease) change(kept, used int64) {
-	l.b.leased -= l.size()
-	l.b.kept -= l.kept
-	l.kept, l.used = kept, used
-	l.b.kept += l.kept
-	l.b.leased += l.size()
+func (a *allotment) change(kept, used int64) {
+	a.b.allotted -= a.size()
+	a.b.kept -= a.kept
+	a.kept, a.used = kept, used
+	a.b.kept += a.kept
+	a.b.allotted += a.size()
 }
 
 // reachable returns the most that l may reserve now: as much as it leaves to
 // others then, or its equal share of all while others are short of theirs. An
 // eighth of the budget is for what nobody reserves, the blocks of plain
 // clients.
-func (l *lease) reachable() int64 {
-	room := l.kept + max(0, min(l.b.free(), l.b.reservable()-l.b.kept))
-	most := l.b.share()
-	if l.b.short == 0 || l.b.short == 1 && l.short {
+func (a *allotment) reachable() int64 {
+	room := a.kept + max(0, min(a.b.free(), a.b.reservable()-a.b.kept))
+	most := a.b.share()
+	if a.b.short == 0 || a.b.short == 1 && a.short {
 		most = max(most, room/2)
 	}
-	return min(l.max, most, room)
+	return min(a.max, most, room)
 }
 
 func (b *budget) reservable() int64 { return b.total - b.total/8 }
 
 // share is the equal part of each connection and of one more.
-func (b *budget) share() int64 { return max(b.reservable()/(b.keepers+1), minLease) }
+func (b *budget) share() int64 { return max(b.reservable()/(b.keepers+1), minAllotment) }
 
 // reserve has l keep n bytes, or as near as the budget allows, and returns how
 // many. What was granted out of a larger reservation may still come: it waits
 // in the socket if there is no room.
-func (l *lease) reserve(n int64) int64 {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	if l.closed {
+func (a *allotment) reserve(n int64) int64 {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	if a.closed {
 		return 0
 	}
-	if !l.keeper {
-		l.keeper = true
-		l.b.keepers++
+	if !a.keeper {
+		a.keeper = true
+		a.b.keepers++
 	}
-	n = max(n, minLease)
-	l.change(min(n, l.reachable()), l.used)
-	l.setShort(l.kept < min(n, l.b.share()))
-	l.b.serve()
-	return l.kept
+	n = max(n, minAllotment)
+	a.change(min(n, a.reachable()), a.used)
+	a.setShort(a.kept < min(n, a.b.share()))
+	a.b.serve()
+	return a.kept
 }
 
-func (l *lease) setShort(short bool) {
+func (a *allotment) setShort(short bool) {
 	switch {
-	case short && !l.short:
-		l.b.short++
-	case !short && l.short:
-		l.b.short--
+	case short && !a.short:
+		a.b.short++
+	case !short && a.short:
+		a.b.short--
 	}
-	l.short = short
+	a.short = short
 }
 
 // reach returns how many bytes l could reserve.
-func (l *lease) reach() int64 {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	return l.reachable()
+func (a *allotment) reach() int64 {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	return a.reachable()
 }
 
 // limit returns how large l is, or may become where it grows by itself.
-func (l *lease) limit(grows bool) int64 {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
+func (a *allotment) limit(grows bool) int64 {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
 	if grows {
-		return min(l.max, l.used+l.b.free())
+		return min(a.max, a.used+a.b.free())
 	}
-	return l.kept
+	return a.kept
 }
 
 // verdict is what may be done about a wish for memory.
@@ -162,88 +162,88 @@ const (
 	waitOther         // until something of the budget is free
 )
 
-// ask judges the wish for n bytes more. Beyond its reservation a lease grows
+// ask judges the wish for n bytes more. Beyond its reservation an allotment grows
 // to what is free, and one with nothing in use to a single block in any case:
 // else its connection would stand still.
-func (l *lease) ask(n int64) verdict {
-	after := l.used + n
+func (a *allotment) ask(n int64) verdict {
+	after := a.used + n
 	switch {
-	case after <= l.kept:
+	case after <= a.kept:
 		return granted
-	case l.used > 0 && after > min(l.max, max(l.b.free(), l.kept)):
+	case a.used > 0 && after > min(a.max, max(a.b.free(), a.kept)):
 		return waitOwn
-	case after-l.size() > l.b.free():
+	case after-a.size() > a.b.free():
 		return waitOther
 	}
 	return granted
 }
 
 // tryTake uses n bytes if it may do so at once.
-func (l *lease) tryTake(n int64) bool {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	if l.used+n > l.kept && l.b.queue.Len() > 0 || l.ask(n) != granted {
+func (a *allotment) tryTake(n int64) bool {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	if a.used+n > a.kept && a.b.queue.Len() > 0 || a.ask(n) != granted {
 		return false
 	}
-	l.change(l.kept, l.used+n)
+	a.change(a.kept, a.used+n)
 	return true
 }
 
 // take uses n bytes, which it waits for if it must; false when stop is closed
 // first.
-func (l *lease) take(n int64, stop <-chan struct{}) bool {
-	l.b.mu.Lock()
-	l.wants = n
-	l.settle()
-	l.b.serve()
-	l.b.mu.Unlock()
+func (a *allotment) take(n int64, stop <-chan struct{}) bool {
+	a.b.mu.Lock()
+	a.wants = n
+	a.settle()
+	a.b.serve()
+	a.b.mu.Unlock()
 	select {
-	case <-l.granted:
+	case <-a.granted:
 		return true
 	case <-stop:
 	}
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	if l.wants == 0 { // granted at the same moment
-		<-l.granted
-		l.change(l.kept, l.used-n)
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	if a.wants == 0 { // granted at the same moment
+		<-a.granted
+		a.change(a.kept, a.used-n)
 	}
-	l.forgetWish()
-	l.b.serve()
+	a.forgetWish()
+	a.b.serve()
 	return false
 }
 
 // settle has the wish of l granted if it can be without regard to others, and
 // puts it in the queue if it must wait for them.
-func (l *lease) settle() {
-	if l.wants == 0 {
+func (a *allotment) settle() {
+	if a.wants == 0 {
 		return
 	}
-	switch l.ask(l.wants) {
+	switch a.ask(a.wants) {
 	case waitOwn:
 		return
 	case granted:
-		if l.used+l.wants <= l.kept {
-			l.grant()
+		if a.used+a.wants <= a.kept {
+			a.grant()
 			return
 		}
 	}
-	if l.place == nil {
-		l.place = l.b.queue.PushBack(l)
+	if a.place == nil {
+		a.place = a.b.queue.PushBack(a)
 	}
 }
 
-func (l *lease) grant() {
-	l.change(l.kept, l.used+l.wants)
-	l.forgetWish()
-	l.granted <- struct{}{}
+func (a *allotment) grant() {
+	a.change(a.kept, a.used+a.wants)
+	a.forgetWish()
+	a.granted <- struct{}{}
 }
 
-func (l *lease) forgetWish() {
-	l.wants = 0
-	if l.place != nil {
-		l.b.queue.Remove(l.place)
-		l.place = nil
+func (a *allotment) forgetWish() {
+	a.wants = 0
+	if a.place != nil {
+		a.b.queue.Remove(a.place)
+		a.place = nil
 	}
 }
 
@@ -251,13 +251,13 @@ func (l *lease) forgetWish() {
 // they came.
 func (b *budget) serve() {
 	for e := b.queue.Front(); e != nil; e = b.queue.Front() {
-		l := e.Value.(*lease)
-		switch l.ask(l.wants) {
+		a := e.Value.(*allotment)
+		switch a.ask(a.wants) {
 		case granted:
-			l.grant()
+			a.grant()
 		case waitOwn: // less is free than when it came: its own blocks come first
 			b.queue.Remove(e)
-			l.place = nil
+			a.place = nil
 		case waitOther:
 			return
 		}
@@ -265,23 +265,23 @@ func (b *budget) serve() {
 }
 
 // give returns n bytes that take had used.
-func (l *lease) give(n int64) {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	l.change(l.kept, l.used-n)
-	l.settle()
-	l.b.serve()
+func (a *allotment) give(n int64) {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.change(a.kept, a.used-n)
+	a.settle()
+	a.b.serve()
 }
 
-// close gives the whole lease back.
-func (l *lease) close() {
-	l.b.mu.Lock()
-	defer l.b.mu.Unlock()
-	l.change(0, 0)
-	l.closed = true
-	l.setShort(false)
-	if l.keeper {
-		l.b.keepers--
+// close gives the whole allotment back.
+func (a *allotment) close() {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.change(0, 0)
+	a.closed = true
+	a.setShort(false)
+	if a.keeper {
+		a.b.keepers--
 	}
-	l.b.serve()
+	a.b.serve()
 }

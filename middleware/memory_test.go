@@ -69,7 +69,7 @@ func TestManyInTheMiddleOfAMessageDoNotWaitForEachOther(t *testing.T) {
 			for _, conn := range conns {
 				conn.Close()
 			}
-			waitFor(t, func() bool { return r.ingest.Leased() == 0 })
+			waitFor(t, func() bool { return r.ingest.Allotted() == 0 })
 		})
 	}
 }

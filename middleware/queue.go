@@ -8,7 +8,7 @@ import (
 )
 
 // queue carries what the reader took off the socket to the worker, in order.
-// The reader never waits here: what bounds the queue is the lease its blocks
+// The reader never waits here: what bounds the queue is the allotment its blocks
 // come from. The worker is a goroutine only while there is something to do.
 type queue struct {
 	mu      sync.Mutex

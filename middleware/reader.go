@@ -192,7 +192,7 @@ func (s *session) nextBlock() *block {
 	return s.newBlock()
 }
 
-// newBlock takes a block out of the lease; nil when the session is over.
+// newBlock takes a block out of the allotment; nil when the session is over.
 func (s *session) newBlock() *block {
 	early := false
 	if at := s.cursor.Load(); at >= 0 {
@@ -202,7 +202,7 @@ func (s *session) newBlock() *block {
 	} else {
 		early = !s.rd.eager
 	}
-	b := s.lease.tryBlock(s.rd.class, s.rd.pos)
+	b := s.allotment.tryBlock(s.rd.class, s.rd.pos)
 	if b == nil {
 		b = s.waitBlock()
 	}
@@ -220,7 +220,7 @@ func (s *session) waitBlock() *block {
 	tail, early := s.holdBack()
 	s.passOn()
 	s.rd.class = 0
-	b := s.lease.waitBlock(s.stop)
+	b := s.allotment.waitBlock(s.stop)
 	s.nextStep() // the wait was not the client's
 	if b != nil {
 		copy(b.buf, tail)
@@ -257,7 +257,7 @@ func (s *session) passOn() {
 	for i, b := range s.rd.fill {
 		s.rd.fill[i] = nil
 		if b.n == 0 {
-			s.lease.giveBlock(b)
+			s.allotment.giveBlock(b)
 			continue
 		}
 		b.keep()
@@ -268,13 +268,13 @@ func (s *session) passOn() {
 
 // nextClass chooses the size of the next block: larger when what is passed on
 // filled the first one, smaller when that is nearly empty, and never so large
-// that three of them would be more than the lease. A message should fit into
+// that three of them would be more than the allotment. A message should fit into
 // one: what comes into two blocks is two reads and two writes.
 func (s *session) nextClass() int {
 	b := s.rd.fill[0]
 	class := b.class
 	switch {
-	case b.n == len(b.buf) && class < len(blockSizes)-1 && int64(blockSizes[class+1])*3 <= s.lease.limit(!s.full):
+	case b.n == len(b.buf) && class < len(blockSizes)-1 && int64(blockSizes[class+1])*3 <= s.allotment.limit(!s.full):
 		class++
 	case b.n < blockSizes[class]/8 && class > 0:
 		class--
@@ -288,7 +288,7 @@ func (s *session) dropUnfinished() {
 	for _, b := range s.rd.fill {
 		b.drop()
 		if b.n == 0 {
-			s.lease.giveBlock(b)
+			s.allotment.giveBlock(b)
 			continue
 		}
 		s.queue.push(item{data: b})

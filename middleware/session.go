@@ -37,12 +37,12 @@ type session struct {
 	beats bool // wants acks and heartbeats: full, or plain with acks=1
 	plain *protocol.Plain
 
-	ws    *websocket.Conn
-	wire  *wire
-	out   *out
-	queue queue
-	lease *lease
-	born  time.Duration
+	ws        *websocket.Conn
+	wire      *wire
+	out       *out
+	queue     queue
+	allotment *allotment
+	born      time.Duration
 
 	over atomic.Bool   // the last word is spoken: what still comes in is dropped
 	stop chan struct{} // closed with over
@@ -127,12 +127,12 @@ func (s *session) run(ws *websocket.Conn, wire *wire) {
 	s.mu.Lock() // drain and cut may come as soon as the session is entered
 	s.ws, s.wire = ws, wire
 	s.out = newOut(ws, wire, s.in.clock, s.progress)
-	s.flow = flow.New(flow.Config{InitialWindow: protocol.InitialWindow, MaxWindow: maxLease})
-	max := int64(plainLease)
+	s.flow = flow.New(flow.Config{InitialWindow: protocol.InitialWindow, MaxWindow: maxAllotment})
+	max := int64(plainAllotment)
 	if s.full {
-		max = maxLease
+		max = maxAllotment
 	}
-	s.lease = s.in.budget.lease(max)
+	s.allotment = s.in.budget.allotment(max)
 	s.joinBandwidth()
 	s.mu.Unlock()
 
@@ -169,7 +169,7 @@ func (s *session) hungUp(err error) {
 	s.out.close(nil, int(websocket.StatusNormalClosure), "")
 	<-s.out.closed
 	s.leaveBandwidth()
-	s.lease.close()
+	s.allotment.close()
 	s.log.Debug("connection ended", zap.Error(err), zap.Duration("age", s.age()))
 	s.in.opts.Observer(Event{Kind: Disconnected, Plain: !s.full, Bytes: s.stored, Duration: s.age()})
 }

@@ -17,7 +17,7 @@ var spaceRetry = time.Second
 
 // waitForSpace writes p, of which n bytes were taken, when there is room again.
 // The connection lives on meanwhile: its client gets no credit and is told why,
-// and what it may have sent before finds its place in the lease. It gives up
+// and what it may have sent before finds its place in the allotment. It gives up
 // only when the connection ends, or has to.
 func (s *session) waitForSpace(up *upload, p []byte, n int) (int, error) {
 	s.log.Warn("no room for what comes in: the upload waits", zap.String("upload", string(up.id)))

@@ -188,7 +188,7 @@ func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *pro
 	s.noteIdle()
 	s.setPingTimeout(o.PingTimeoutMS, o.Eager)
 	s.belong(st.Owner)
-	s.lease.reserve(s.in.budget.restSize())
+	s.allotment.reserve(s.in.budget.restSize())
 	ready := s.ready(st, claim)
 	ready.Limits.MaxSize = most.told()
 	s.tellLimits(&ready.Limits, up)
@@ -196,7 +196,7 @@ func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *pro
 	s.mu.Unlock()
 	s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
 	if !s.full {
-		ready.Window = plainLease
+		ready.Window = plainAllotment
 	}
 	s.cursor.Store(up.start)
 	s.out.sendThen(ready, func() {
@@ -221,7 +221,7 @@ func (s *session) setPingTimeout(ms int64, eager bool) {
 		timeout = s.in.opts.Keepalive.Timeout
 	}
 	if timeout != 0 || eager {
-		s.flow = flow.New(flow.Config{ClientTimeout: timeout, InitialWindow: protocol.InitialWindow, Eager: eager, MaxWindow: maxLease})
+		s.flow = flow.New(flow.Config{ClientTimeout: timeout, InitialWindow: protocol.InitialWindow, Eager: eager, MaxWindow: maxAllotment})
 		if s.arrived > 0 { // eager bytes came already
 			s.flow.Arrived(s.in.clock.now(), s.arrived)
 		}

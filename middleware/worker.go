@@ -14,7 +14,7 @@ import (
 // opens and writes claims.
 func (s *session) handle(it item) {
 	if it.data != nil {
-		defer s.lease.giveBlock(it.data)
+		defer s.allotment.giveBlock(it.data)
 	}
 	defer s.survive(it.upload())
 	if s.over.Load() {
@@ -267,20 +267,20 @@ func (s *session) ack(up *upload) *protocol.Ack {
 // granted has its memory reserved, as far as there is any, with room for blocks
 // that are not full. s.mu is held.
 func (s *session) grant() (window, chunk int64) {
-	lease := s.flow.Window() * 3 / 2
+	allotment := s.flow.Window() * 3 / 2
 	if s.resting {
-		lease = min(lease, s.in.budget.restSize())
+		allotment = min(allotment, s.in.budget.restSize())
 	}
-	s.flow.SetMax(s.affordable(windowIn(s.lease.reserve(lease))))
+	s.flow.SetMax(s.affordable(windowIn(s.allotment.reserve(allotment))))
 	window, chunk = s.flow.Grant(s.in.clock.now(), s.stored)
 	s.told = s.stored
 	s.edge.Store(s.flow.Edge())
-	s.flow.SetMax(windowIn(s.lease.reach())) // what the next grant may grow to
+	s.flow.SetMax(windowIn(s.allotment.reach())) // what the next grant may grow to
 	return window, chunk
 }
 
-// windowIn returns the window that finds its place in a lease.
-func windowIn(lease int64) int64 { return max(lease*2/3, minWindow) }
+// windowIn returns the window that finds its place in an allotment.
+func windowIn(allotment int64) int64 { return max(allotment*2/3, minWindow) }
 
 // restIfIdle takes back the credit of a client that does not use it, for
 // others who do. What it may have sent already under the old window still
