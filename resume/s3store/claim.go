@@ -30,6 +30,7 @@ type claim struct {
 	wrote         bool
 	start, cursor int64
 	gapEnd        int64 // bytes from cursor up to here are missing
+	arrived       int64 // bytes of it that the storage has taken
 
 	// What was taken in since the last checkpoint can be taken back: fresh, as
 	// far as it is durable, and the blocks of this generation.
@@ -55,6 +56,7 @@ func (u *upload) claim(o resume.OpenOptions) *claim {
 		c.hash = u.hash.mark()
 	}
 	u.claims = append(u.claims, c)
+	u.share()
 	u.retain()
 	u.log.Debug("upload opened", zap.Stringer("range", c.rng), zap.Int64("cursor", c.cursor), zap.Uint64("epoch", u.epoch))
 	return c
@@ -86,6 +88,7 @@ func (c *claim) end(err error) {
 			break
 		}
 	}
+	u.share()
 	u.stored = rules.Union(u.stored, c.fresh)
 	c.fresh = nil
 	c.ended = time.Now()

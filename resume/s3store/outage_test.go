@@ -65,7 +65,8 @@ func TestAnOutageTakesInAPartAtMost(t *testing.T) {
 }
 
 // TestManyUploadsHaveAPartEach: a few in memory make one upload fast. Of many,
-// they would only be sent again when the node ends.
+// or of one of which none has arrived yet, they would only be sent again when the
+// node ends.
 func TestManyUploadsHaveAPartEach(t *testing.T) {
 	nodes, _ := publishers(t, 1)
 	s := nodes[0]
@@ -75,11 +76,17 @@ func TestManyUploadsHaveAPartEach(t *testing.T) {
 	}
 	defer opened.Close()
 	c := opened.(*claim)
-	for uploads, parts := range map[int64]int64{0: 4, 1: 4, 2: 4, 4: 2, 5: 1, 8: 1, 200: 1} {
-		s.tended.Store(uploads)
-		if got := c.hold(); got != parts*s.opts.PartSize {
-			t.Errorf("of %d uploads each may have %d bytes, expected %d parts", uploads, got, parts)
+	if n := s.sharing.Load(); n != 1 {
+		t.Errorf("%d uploads share the storage, expected this one", n)
+	}
+	for _, of := range []struct{ uploads, arrived, parts int64 }{
+		{1, 0, 1}, {1, 1, 2}, {1, 2, 3}, {1, 100, 4}, {2, 100, 4}, {4, 100, 2}, {4, 0, 1}, {5, 100, 1}, {8, 100, 1}, {200, 100, 1},
+	} {
+		s.sharing.Store(of.uploads)
+		c.arrived = of.arrived * s.opts.PartSize
+		if got := c.hold(); got != of.parts*s.opts.PartSize {
+			t.Errorf("of %d uploads one of which %d parts have arrived may have %d bytes, expected %d parts", of.uploads, of.arrived, got, of.parts)
 		}
 	}
-	s.tended.Store(0)
+	s.sharing.Store(1)
 }

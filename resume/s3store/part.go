@@ -143,8 +143,9 @@ func (u *upload) fly(p *parts, i int, from []source) {
 	}
 	p.landed[i] = true
 	for _, s := range from {
-		if s.block != nil {
-			s.block.landed = true
+		if b := s.block; b != nil {
+			b.landed = true
+			b.claim.arrived += int64(len(b.buf))
 		}
 	}
 	u.wake()

@@ -28,7 +28,7 @@ type Store struct {
 	work    context.Context // over when the store is closed
 	stop    context.CancelFunc
 	memory  *semaphore.Weighted
-	tended  atomic.Int64  // uploads that have bytes in memory
+	sharing atomic.Int64  // uploads that are claimed, or have bytes in memory
 	waiting atomic.Int64  // how many wait for some of it
 	making  atomic.Bool   // somebody makes room for them
 	hold    int64         // bytes a claim may have in memory, at the most

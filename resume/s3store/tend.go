@@ -8,20 +8,29 @@ func (u *upload) tend() {
 		return
 	}
 	u.tending = true
-	u.store.tended.Add(1)
+	u.share()
 	u.retain()
 	go u.tendLoop()
+}
+
+// share counts the upload among those that share the storage, or no longer. A
+// client that is silent may go on at any time.
+func (u *upload) share() {
+	if does := u.tending || len(u.claims) > 0; does != u.shares {
+		u.shares = does
+		u.store.sharing.Add(map[bool]int64{true: 1, false: -1}[does])
+	}
 }
 
 // tendLoop makes durable what has been in memory for SyncInterval, and what
 // parts have landed.
 func (u *upload) tendLoop() {
 	defer u.release()
-	defer u.store.tended.Add(-1)
 	for {
 		u.mu.Lock()
 		if u.dead != nil || len(u.blocks) == 0 && !u.landed() && u.flying == 0 {
 			u.tending, u.flush = false, false
+			u.share()
 			u.unlock()
 			return
 		}

@@ -59,6 +59,7 @@ type upload struct {
 	parts   *parts
 	hash    hasher
 
+	shares   bool          // it is one of store.sharing
 	tending  bool          // a goroutine looks after the blocks
 	kick     chan struct{} // tells it to look again
 	flying   int           // parts on their way

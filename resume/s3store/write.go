@@ -180,15 +180,18 @@ const partsTogether = 8
 
 // hold is how many bytes the claim may have in memory: a few parts if few
 // uploads share the storage, one if many do or if it fails. More would not be
-// faster then, and would have to be sent again if this node ended.
+// faster then, and would have to be sent again if this node ended. How many come
+// is not known when a node has just come up: so one part to begin with, and
+// another with each that has arrived.
 func (c *claim) hold() int64 {
 	s := c.u.store
 	_, r := c.u.plan.part(c.cursor)
-	parts := max(1, partsTogether/max(1, s.tended.Load()))
+	size := max(s.opts.PartSize, r.End-r.Start)
+	parts := max(1, min(partsTogether/max(1, s.sharing.Load()), 1+c.arrived/size))
 	if s.bucket.failing.Load() > 0 {
 		parts = 1
 	}
-	return min(s.hold, parts*max(s.opts.PartSize, r.End-r.Start))
+	return min(s.hold, parts*size)
 }
 
 // flyingOf reports whether some of that is on its way.

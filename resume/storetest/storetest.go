@@ -74,7 +74,7 @@ type rig struct {
 // patience bounds what a test waits for. It is long, since nothing should ever
 // take that long.
 func patience(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
