@@ -200,7 +200,7 @@ var timed = map[string]string{
 
 // few are the faults that are tried under the race detector.
 var few = []string{"overruns the window", "says a wrong length", "has one id for all files", "makes a new id for each connection",
-	"mixes what the server has with what it sends", "takes rejected for success"}
+	"mixes what the server has with what it sends"}
 
 // beside is how many cases a fault must not show in are played with each.
 const beside = 16
