@@ -1,28 +1,19 @@
 package caddymodule_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -262,69 +253,6 @@ func (s *server) metric(name string) (value float64) {
 	return value
 }
 
-// backend is an app that knows nothing of uploads: it takes a body.
-type backend struct {
-	*httptest.Server
-	mu     sync.Mutex
-	took   []taken
-	answer func(w http.ResponseWriter, r *http.Request, t taken)
-}
-
-type taken struct {
-	method, path, query, digest, kind, host string
-	length, read                            int64
-	header                                  http.Header
-}
-
-func newBackend(t testing.TB) *backend {
-	b := new(backend)
-	b.Server = httptest.NewServer(b)
-	t.Cleanup(b.Close)
-	return b
-}
-
-func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := sha256.New()
-	n, _ := io.Copy(h, r.Body)
-	got := taken{r.Method, r.URL.Path, r.URL.RawQuery, hex.EncodeToString(h.Sum(nil)), r.Header.Get("Content-Type"), r.Host, r.ContentLength, n, r.Header.Clone()}
-	b.mu.Lock()
-	b.took = append(b.took, got)
-	answer := b.answer
-	b.mu.Unlock()
-	if answer != nil {
-		answer(w, r, got)
-		return
-	}
-	w.Header().Set("Location", "/files/1")
-	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintf(w, "took %d", n)
-}
-
-func (b *backend) seen() []taken {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]taken(nil), b.took...)
-}
-
-// addr is for reverse_proxy.
-func (b *backend) addr() string { return strings.TrimPrefix(b.URL, "http://") }
-
-// makeFile makes a file of n bytes that repeat nowhere, and returns its SHA-256.
-func makeFile(t testing.TB, n int64) (path, digest string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "film.bin")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}), n)); err != nil {
-		t.Fatal(err)
-	}
-	return path, hex.EncodeToString(h.Sum(nil))
-}
-
 // trusting returns the TLS config of a client that trusts the server's own CA.
 func (s *server) trusting() *tls.Config {
 	s.t.Helper()
@@ -362,75 +290,4 @@ func within(t testing.TB, bound time.Duration, what string, done func() bool) {
 			t.Fatalf("waited %v for %s", bound, what)
 		}
 	}
-}
-
-// freePorts returns n ports for servers that come and go. They are from below
-// those that systems give to outgoing connections (RFC 6335 has those at 49152
-// and above, Linux at 32768), since one of these would take a server's port
-// while it is down; and none is returned twice.
-func freePorts(t testing.TB, n int) (ports []string) {
-	t.Helper()
-	for range 1000 {
-		port := strconv.Itoa(firstPort + int(nextPort.Add(1)%portCount))
-		l, err := net.Listen("tcp", ":"+port)
-		if err != nil {
-			continue // another program's
-		}
-		l.Close()
-		if ports = append(ports, port); len(ports) == n {
-			return ports
-		}
-	}
-	t.Fatalf("found no %d free ports from %d to %d", n, firstPort, firstPort+portCount-1)
-	return nil
-}
-
-const (
-	firstPort = 20_000
-	portCount = 12_000
-)
-
-// nextPort starts anywhere, so that two runs of the tests side by side do not
-// look for ports in the same places.
-var nextPort atomic.Uint32
-
-func init() { nextPort.Store(rand.Uint32N(portCount)) }
-
-// python is the one that sees the package websockets.
-func python() string {
-	if p := os.Getenv("WSINGEST_PYTHON"); p != "" {
-		return p
-	}
-	return "/usr/bin/python3"
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func tail(s string, lines int) string {
-	all := slices.DeleteFunc(strings.Split(strings.TrimSpace(s), "\n"), func(line string) bool {
-		return strings.Contains(line, `"logger":"admin.api"`)
-	})
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-func exitError(err error) (stderr string) {
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		return string(e.Stderr)
-	}
-	return ""
 }
