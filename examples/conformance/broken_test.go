@@ -227,19 +227,31 @@ func named(names []string) []*Case {
 func mustFail(t *testing.T, fault string, patience time.Duration, cases []*Case) string {
 	t.Helper()
 	want := strings.Fields(faults[fault])
-	slices.Sort(want)
 	found := map[string]bool{}
 	var why []string
-	for _, res := range try(t, broken(fault), cases, patience) {
-		for _, f := range res.Findings {
-			found[f.Rule] = true
-			why = append(why, res.Name+": "+f.Rule+": "+f.Text)
+	for left := chances(fault); left > 0 && len(cases) > 0; left-- {
+		for _, res := range try(t, broken(fault), cases, patience) {
+			for _, f := range res.Findings {
+				found[f.Rule] = true
+				why = append(why, res.Name+": "+f.Rule+": "+f.Text)
+			}
 		}
+		cases = named(slices.DeleteFunc(slices.Clone(want), func(name string) bool { return found[name] }))
 	}
+	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
 		t.Errorf("found %v, expected %v\n%s", got, want, strings.Join(why, "\n"))
 	}
 	return strings.Join(why, "\n")
+}
+
+// chances is how often a fault may be looked for. Clients that do not wait as
+// long as they are asked to seem to, on a machine that lets them wait.
+func chances(fault string) int {
+	if fault == "ignores Retry-After" || fault == "ignores the delay of goaway" {
+		return 3
+	}
+	return 1
 }
 
 func TestEachFaultIsSeenWhereItIsAndNowhereElse(t *testing.T) {
