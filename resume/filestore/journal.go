@@ -184,12 +184,17 @@ func (j *journal) write(all []*entry) (*segment, error) {
 
 // discard removes the newest segment, to which nothing could be written: a full
 // disk would leave one with every try. That its name is gone is durable before
-// the next one is used, since that is made so when it is created.
+// the next one is used, since that is made so when it is created. One that cannot
+// be removed stays in its place: what it may have of an upload must go before
+// what is written of that from now on.
 func (j *journal) discard(seg *segment) error {
+	if err := j.fs.Remove(j.path(seg.number)); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	j.segments = j.segments[:len(j.segments)-1]
 	j.mu.Unlock()
-	return errors.Join(seg.file.Close(), j.fs.Remove(j.path(seg.number)))
+	return seg.file.Close()
 }
 
 // room returns the segment that the next size bytes go to.
