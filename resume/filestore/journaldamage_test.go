@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -59,4 +60,42 @@ func (b *bench) holds(j *journal, name string) bool {
 	b.Helper()
 	_, err := b.fs.Stat(filepath.Join(j.dir, name))
 	return err == nil
+}
+
+// Where an entry is damaged, what others have of its upload is not the upload.
+func TestBytesThatTheJournalLostAreMissed(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		inBubble(t, func(b *bench) {
+			j := b.withJournal(leastSegment)
+			id := resume.NewID()
+			c := b.claim(id, 6)
+			b.write(c, "abc")
+			b.must(c.Sync(b.ctx))
+			off := int64(j.held[id].pieces[0].off)
+			b.write(c, "de")
+			b.must(c.Sync(b.ctx))
+			if whole {
+				b.write(c, "f")
+				_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 6})
+				b.must(err)
+			}
+			b.must(b.store.Close())
+			b.overwrite(filepath.Join(j.dir, segmentName(1)), off, "#")
+			b.open(Options{ScanInterval: Never})
+			if whole {
+				c, err := b.store.Content(b.ctx, id)
+				if err == nil {
+					p := make([]byte, 6)
+					c.ReadAt(p, 0)
+					b.Fatalf("it is there with %q", p)
+				}
+				if !errors.Is(err, ErrDamaged) {
+					b.Fatal(err)
+				}
+			} else if _, err := b.store.Open(b.ctx, resume.OpenOptions{Info: resume.Info{ID: id, Length: 6}}); !errors.Is(err, ErrDamaged) {
+				b.Fatalf("Open: %v", err)
+			}
+			b.must(b.store.Delete(b.ctx, id))
+		})
+	}
 }
