@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wsingest/wsingest/resume"
 )
@@ -98,4 +99,26 @@ func TestBytesThatTheJournalLostAreMissed(t *testing.T) {
 			b.must(b.store.Delete(b.ctx, id))
 		})
 	}
+}
+
+// What the journal has of an upload and cannot be read expires like a file.
+func TestADamagedRecordInTheJournalExpires(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.must(b.store.Close())
+		b.open(Options{ExpireUnfinished: time.Hour, ScanInterval: time.Minute})
+		j := b.withJournal(leastSegment)
+		id := resume.NewID()
+		c := b.claim(id, 6)
+		b.write(c, "abc")
+		b.must(c.Close())
+		pass(time.Second)
+		b.overwrite(filepath.Join(j.dir, segmentName(1)), int64(j.held[id].off), "#")
+		if _, err := b.store.Stat(b.ctx, id); !errors.Is(err, ErrDamaged) {
+			b.Fatalf("Stat: %v", err)
+		}
+		pass(2 * time.Hour)
+		if b.there(id) || j.has(id) {
+			b.Fatal("it stays")
+		}
+	})
 }
