@@ -210,6 +210,29 @@ func TestWhatFindsNoRoomIsCarriedAnotherTime(t *testing.T) {
 	}
 }
 
+// A journal that cannot be begun leaves the directory locked as it was.
+func TestAJournalThatCannotBeginKeepsTheLock(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		var fault failing
+		b.fs.Fail = fault.hook
+		b.store.small = smallUpload
+		fault.set("mkdir", lockName, syscall.ENOSPC)
+		id := b.complete("small")
+		fault.set("", "", nil)
+		if got := b.read(id); got != "small" {
+			b.Fatalf("its file has %q", got)
+		}
+		if s, err := open(b.fs, crashDir, Options{ScanInterval: Never}); !errors.Is(err, ErrInUse) {
+			b.Errorf("a second store: %v", err)
+			b.must(s.Close())
+		}
+		b.reopen(leastSegment)
+		if b.content(id) != "small" || b.content(b.complete("another")) != "another" {
+			b.Fatal("the next store has other bytes")
+		}
+	})
+}
+
 // Damage costs the entries that it hit, and bytes that look like an entry are
 // none: who uploads them cannot know what entries begin with.
 func TestDamageInTheJournalIsOneUploadsOwn(t *testing.T) {

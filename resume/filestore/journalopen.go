@@ -39,15 +39,15 @@ func (s *Store) useJournal() *journal {
 // Between the two, for a few microseconds in the life of a store, a process that
 // is started finds nothing locked.
 func (s *Store) beginJournal() error {
-	lock := filepath.Join(s.dir, lockName)
+	lock, moved := filepath.Join(s.dir, lockName), filepath.Join(s.dir, journalName, lockName)
 	if err := s.fs.Mkdir(filepath.Join(s.dir, journalName)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.fs.Rename(lock, filepath.Join(s.dir, journalName, lockName)); err != nil {
+	if err := s.fs.Rename(lock, moved); err != nil {
 		return err // as on Windows, where nobody renames what is open
 	}
 	if err := s.fs.Mkdir(lock); err != nil {
-		return err
+		return errors.Join(err, s.fs.Rename(moved, lock)) // where the next process looks for it
 	}
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return err
