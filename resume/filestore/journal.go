@@ -23,6 +23,9 @@ const (
 	// maxHeld bounds the uploads in the journal, each of which takes some 150
 	// bytes of memory. More live in files of their own.
 	maxHeld = 1 << 19
+	// maxSegments bounds the segments, each of which is an open file, in the same
+	// way.
+	maxSegments = 1 << 10
 )
 
 // errJournalClosed cannot happen to an upload: the store waits for all of them
@@ -221,7 +224,7 @@ func (j *journal) room(size int64) (*segment, error) {
 func (j *journal) full() bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return len(j.held) >= maxHeld
+	return len(j.held) >= maxHeld || len(j.segments) >= maxSegments
 }
 
 // close ends the journal, in which nobody waits any more.
