@@ -64,25 +64,28 @@ func (s *Store) takeLock() error {
 	s.lock = f
 	was := readSmall(f)
 	s.suspicious = was != "" && was != clean || was == "" && s.there(filepath.Join(s.dir, journalName))
-	if err = s.takeJournal(); err != nil {
-		f.Close()
+	if s.suspicious { // what it removed may not be gone for good
+		err = s.fs.SyncDir(s.dir)
 	}
-	return err
+	if err == nil {
+		err = s.takeJournal()
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("filestore: %w", err)
+	}
+	return nil
 }
 
 // takeJournal opens the journal if there is one: who had the lock may have begun
 // it until a moment ago.
 func (s *Store) takeJournal() error {
-	err := writeLock(s.lock, holding())
-	if err != nil {
-		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	if err := writeLock(s.lock, holding()); err != nil {
+		return fmt.Errorf("directory %s cannot be written: %w", s.dir, err)
 	}
 	_, inJournal, err := s.lockPath()
 	if err == nil && inJournal {
 		err = s.openJournal()
-	}
-	if err != nil {
-		err = fmt.Errorf("filestore: %w", err)
 	}
 	return err
 }

@@ -188,14 +188,18 @@ func (s *Store) crowded(length int64) bool { return s.buffered.Load()+length > m
 // loadSmall takes up what the journal has of the upload, if anything.
 func (u *upload) loadSmall(failed bool) error {
 	j := u.store.journal.Load()
-	if j == nil {
-		return nil
-	}
 	if failed {
-		if err := j.affirm(u.id); err != nil {
+		err := u.store.names.do() // that it has no files may not be durable
+		if err == nil && j != nil {
+			err = j.affirm(u.id)
+		}
+		if err != nil {
 			return storageError(err)
 		}
 		u.trusted()
+	}
+	if j == nil {
+		return nil
 	}
 	b, err := j.record(u.id)
 	if err != nil || b == nil {
