@@ -112,13 +112,13 @@ func (s *Store) lockPath() (path string, inJournal bool, err error) {
 func holding() string { return fmt.Sprintf("process %d", os.Getpid()) }
 
 // writeLock is never synced: after a loss of power there is no kernel left
-// whose memory could hold more than the disk.
+// whose memory could hold more than the disk. It cuts last: an empty lock file
+// would be that of a new directory.
 func writeLock(lock vfs.File, text string) error {
-	if err := lock.Truncate(0); err != nil {
+	if _, err := lock.WriteAt([]byte(text), 0); err != nil {
 		return err
 	}
-	_, err := lock.WriteAt([]byte(text), 0)
-	return err
+	return lock.Truncate(int64(len(text)))
 }
 
 func (s *Store) holder(path string) string {
