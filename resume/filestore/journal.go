@@ -136,10 +136,17 @@ func (j *journal) run() {
 // commit writes a batch, and with it some of what has to leave the oldest
 // segment, so that nobody ever waits for all of that.
 func (j *journal) commit(batch []*entry) error {
-	all := append(j.carry(), batch...)
+	carried := j.carry()
+	all := append(carried, batch...)
 	seg, err := j.write(all)
 	if err != nil {
 		j.moving = nil // what it carried did not arrive: from the start, another time
+	}
+	if len(carried) > 0 && mayPass(err) { // there may be room for what is waited for
+		all = batch
+		seg, err = j.write(all)
+	}
+	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.mu.Lock()
