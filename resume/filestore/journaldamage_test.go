@@ -122,3 +122,19 @@ func TestADamagedRecordInTheJournalExpires(t *testing.T) {
 		}
 	})
 }
+
+// The header of a segment is not all that says what is behind it.
+func TestADamagedHeaderCostsNoUpload(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		j := b.withJournal(leastSegment)
+		ids := []resume.ID{b.complete("first"), b.complete("second")}
+		for _, off := range []int64{0, 8, 17, 25, 37} {
+			b.must(b.store.Close())
+			b.overwrite(filepath.Join(j.dir, segmentName(1)), off, "#")
+			b.open(Options{ScanInterval: Never})
+			if b.content(ids[0]) != "first" || b.content(ids[1]) != "second" {
+				b.Fatal("other bytes")
+			}
+		}
+	})
+}
