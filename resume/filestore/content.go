@@ -67,11 +67,11 @@ func (u *upload) needComplete() error {
 // openContent opens the bytes of a complete upload. path is "" when they are in
 // no file.
 func (u *upload) openContent() (c readCloser, path string, err error) {
-	small, moved, length := u.small, u.now.moved, u.info.Length
+	small, moved, length, has := u.small, u.now.moved, u.info.Length, u.received()
 	b, _ := u.part.(*buffer)
 	err = u.unlocked(func() error {
 		if small {
-			c, err = u.store.openSmall(u.id, b, length)
+			c, err = u.store.openSmall(u.id, b, has)
 			return err
 		}
 		c, path, err = u.store.openContent(u.id, moved, length)

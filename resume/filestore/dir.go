@@ -64,25 +64,28 @@ func (s *Store) takeLock() error {
 	s.lock = f
 	was := readSmall(f)
 	s.suspicious = was != "" && was != clean || was == "" && s.there(filepath.Join(s.dir, journalName))
-	if err = s.takeJournal(); err != nil {
-		f.Close()
+	if s.suspicious { // what it removed may not be gone for good
+		err = s.fs.SyncDir(s.dir)
 	}
-	return err
+	if err == nil {
+		err = s.takeJournal()
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("filestore: %w", err)
+	}
+	return nil
 }
 
 // takeJournal opens the journal if there is one: who had the lock may have begun
 // it until a moment ago.
 func (s *Store) takeJournal() error {
-	err := writeLock(s.lock, holding())
-	if err != nil {
-		return fmt.Errorf("filestore: directory %s cannot be written: %w", s.dir, err)
+	if err := writeLock(s.lock, holding()); err != nil {
+		return fmt.Errorf("directory %s cannot be written: %w", s.dir, err)
 	}
 	_, inJournal, err := s.lockPath()
 	if err == nil && inJournal {
 		err = s.openJournal()
-	}
-	if err != nil {
-		err = fmt.Errorf("filestore: %w", err)
 	}
 	return err
 }
@@ -109,13 +112,13 @@ func (s *Store) lockPath() (path string, inJournal bool, err error) {
 func holding() string { return fmt.Sprintf("process %d", os.Getpid()) }
 
 // writeLock is never synced: after a loss of power there is no kernel left
-// whose memory could hold more than the disk.
+// whose memory could hold more than the disk. It cuts last: an empty lock file
+// would be that of a new directory.
 func writeLock(lock vfs.File, text string) error {
-	if err := lock.Truncate(0); err != nil {
+	if _, err := lock.WriteAt([]byte(text), 0); err != nil {
 		return err
 	}
-	_, err := lock.WriteAt([]byte(text), 0)
-	return err
+	return lock.Truncate(int64(len(text)))
 }
 
 func (s *Store) holder(path string) string {

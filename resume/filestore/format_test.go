@@ -123,6 +123,7 @@ func holdJournal(t *testing.T, doc string) {
 		"16 MiB":                             segmentSize == 16<<20,
 		"four segments, four times":          carryAbove == 4,
 		"at most 524,288 uploads":            maxHeld == 524288,
+		"uploads in 1,024 segments":          maxSegments == 1024,
 		"64 MiB of them in memory":           maxBuffered == 64<<20,
 		"`journal/<number>.log`, 16 digits":  journalName == "journal" && segmentName(26) == "000000000000001a.log",
 		"the first letters of phases differ": resume.Receiving[0] != resume.Complete[0] && resume.Complete[0] != resume.Delivered[0] && resume.Receiving[0] != resume.Delivered[0],

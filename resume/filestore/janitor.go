@@ -160,7 +160,7 @@ func (s *Store) expireOne(ctx context.Context, id resume.ID) {
 // abandoned. Those of an unknown version are somebody else's to remove.
 func (s *Store) expireDamaged(ctx context.Context, id resume.ID, err error) {
 	log := s.log.With(zap.String("upload", string(id)))
-	if !errors.Is(err, ErrDamaged) || s.opts.ExpireUnfinished < 0 || !s.older(s.statePath(id), s.opts.ExpireUnfinished) {
+	if !errors.Is(err, ErrDamaged) || s.opts.ExpireUnfinished < 0 || !s.unchanged(id, s.opts.ExpireUnfinished) {
 		if ctx.Err() == nil && !errors.Is(err, resume.ErrClosed) {
 			log.Warn("upload cannot be read", zap.Error(err))
 		}
@@ -169,6 +169,17 @@ func (s *Store) expireDamaged(ctx context.Context, id resume.ID, err error) {
 	if err := s.Delete(ctx, id); err == nil {
 		log.Info("damaged upload expired", zap.Error(err))
 	}
+}
+
+// unchanged reports whether the record of an upload, readable or not, was written
+// more than d ago.
+func (s *Store) unchanged(id resume.ID, d time.Duration) bool {
+	j := s.journal.Load()
+	if j == nil || s.there(s.statePath(id)) {
+		return s.older(s.statePath(id), d)
+	}
+	at, ok := j.updated(id)
+	return ok && now().Sub(at) >= d
 }
 
 // removeOrphan removes bytes without a record, which a crash left behind, and

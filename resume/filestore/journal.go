@@ -23,6 +23,9 @@ const (
 	// maxHeld bounds the uploads in the journal, each of which takes some 150
 	// bytes of memory. More live in files of their own.
 	maxHeld = 1 << 19
+	// maxSegments bounds the segments, each of which is an open file, in the same
+	// way.
+	maxSegments = 1 << 10
 )
 
 // errJournalClosed cannot happen to an upload: the store waits for all of them
@@ -133,10 +136,17 @@ func (j *journal) run() {
 // commit writes a batch, and with it some of what has to leave the oldest
 // segment, so that nobody ever waits for all of that.
 func (j *journal) commit(batch []*entry) error {
-	all := append(j.carry(), batch...)
+	carried := j.carry()
+	all := append(carried, batch...)
 	seg, err := j.write(all)
 	if err != nil {
 		j.moving = nil // what it carried did not arrive: from the start, another time
+	}
+	if len(carried) > 0 && mayPass(err) { // there may be room for what is waited for
+		all = batch
+		seg, err = j.write(all)
+	}
+	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.mu.Lock()
@@ -184,12 +194,17 @@ func (j *journal) write(all []*entry) (*segment, error) {
 
 // discard removes the newest segment, to which nothing could be written: a full
 // disk would leave one with every try. That its name is gone is durable before
-// the next one is used, since that is made so when it is created.
+// the next one is used, since that is made so when it is created. One that cannot
+// be removed stays in its place: what it may have of an upload must go before
+// what is written of that from now on.
 func (j *journal) discard(seg *segment) error {
+	if err := j.fs.Remove(j.path(seg.number)); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	j.segments = j.segments[:len(j.segments)-1]
 	j.mu.Unlock()
-	return errors.Join(seg.file.Close(), j.fs.Remove(j.path(seg.number)))
+	return seg.file.Close()
 }
 
 // room returns the segment that the next size bytes go to.
@@ -216,7 +231,7 @@ func (j *journal) room(size int64) (*segment, error) {
 func (j *journal) full() bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return len(j.held) >= maxHeld
+	return len(j.held) >= maxHeld || len(j.segments) >= maxSegments
 }
 
 // close ends the journal, in which nobody waits any more.

@@ -129,6 +129,32 @@ func TestTheJournalStaysSmallAndKeepsWhatWaits(t *testing.T) {
 	})
 }
 
+// Each segment is an open file. Where there are as many as there may be, small
+// uploads are files that nobody has open, until others have left the journal.
+func TestTheJournalHasABoundedNumberOfOpenFiles(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		j := b.withJournal(1) // one for each entry
+		var ids []resume.ID
+		for range maxSegments + 20 {
+			ids = append(ids, b.complete("small"))
+		}
+		if n := len(j.segments); n > maxSegments {
+			b.Fatalf("%d segments are open", n)
+		}
+		last := ids[len(ids)-1]
+		if j.has(last) || b.read(last) != "small" {
+			b.Fatal("the last is not a file")
+		}
+		j.size = leastSegment
+		for _, id := range ids[:100] {
+			b.must(b.store.Delete(b.ctx, id))
+		}
+		if !j.has(b.complete("small")) {
+			b.Fatal("nothing more goes to the journal")
+		}
+	})
+}
+
 // Every start begins a segment. They do not pile up.
 func TestStartsLeaveNoSegmentsBehind(t *testing.T) {
 	inBubble(t, func(b *bench) {

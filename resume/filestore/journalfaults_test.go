@@ -210,6 +210,50 @@ func TestWhatFindsNoRoomIsCarriedAnotherTime(t *testing.T) {
 	}
 }
 
+// A journal that cannot be begun leaves the directory locked as it was.
+func TestAJournalThatCannotBeginKeepsTheLock(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		var fault failing
+		b.fs.Fail = fault.hook
+		b.store.small = smallUpload
+		fault.set("mkdir", lockName, syscall.ENOSPC)
+		id := b.complete("small")
+		fault.set("", "", nil)
+		if got := b.read(id); got != "small" {
+			b.Fatalf("its file has %q", got)
+		}
+		if s, err := open(b.fs, crashDir, Options{ScanInterval: Never}); !errors.Is(err, ErrInUse) {
+			b.Errorf("a second store: %v", err)
+			b.must(s.Close())
+		}
+		b.reopen(leastSegment)
+		if b.content(id) != "small" || b.content(b.complete("another")) != "another" {
+			b.Fatal("the next store has other bytes")
+		}
+	})
+}
+
+// A journal whose name could not be made durable gets it so before anything in
+// it is told of, also by a process after that.
+func TestAJournalWhoseNameWasNotSyncedIsNotLost(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		var fault failing
+		b.fs.Fail = fault.hook
+		fault.set("syncdir", crashDir, syscall.EIO)
+		if b.store.useJournal() != nil {
+			b.Fatal("the journal has no durable name and is used")
+		}
+		fault.set("", "", nil)
+		b.reopen(leastSegment)
+		id := b.complete("small")
+		for seed := range uint64(20) {
+			if !b.has(b.fs.Cut(rand.New(rand.NewPCG(seed, 0))), id) {
+				b.Fatal("it was told of and is gone with the journal")
+			}
+		}
+	})
+}
+
 // Damage costs the entries that it hit, and bytes that look like an entry are
 // none: who uploads them cannot know what entries begin with.
 func TestDamageInTheJournalIsOneUploadsOwn(t *testing.T) {

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/wsingest/wsingest/resume"
 )
@@ -138,6 +139,14 @@ func (j *journal) has(id resume.ID) bool {
 	defer j.mu.RUnlock()
 	_, ok := j.held[id]
 	return ok
+}
+
+// updated returns when the newest record of an upload was written.
+func (j *journal) updated(id resume.ID) (at time.Time, ok bool) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	p, ok := j.held[id]
+	return fromSeconds(p.updated), ok
 }
 
 // each calls f with every upload in the journal that pick chooses.

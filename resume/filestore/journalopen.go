@@ -39,30 +39,30 @@ func (s *Store) useJournal() *journal {
 // Between the two, for a few microseconds in the life of a store, a process that
 // is started finds nothing locked.
 func (s *Store) beginJournal() error {
-	lock := filepath.Join(s.dir, lockName)
+	lock, moved := filepath.Join(s.dir, lockName), filepath.Join(s.dir, journalName, lockName)
 	if err := s.fs.Mkdir(filepath.Join(s.dir, journalName)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.fs.Rename(lock, filepath.Join(s.dir, journalName, lockName)); err != nil {
+	if err := s.fs.Rename(lock, moved); err != nil {
 		return err // as on Windows, where nobody renames what is open
 	}
 	if err := s.fs.Mkdir(lock); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return err
+		return errors.Join(err, s.fs.Rename(moved, lock)) // where the next process looks for it
 	}
 	return s.openJournal()
 }
 
 // openJournal reads what is in the journal. What may be in the memory of the
-// kernel only is made durable, names included: it may be told of.
+// kernel only is made durable, names included: it may be told of. The journal's
+// own may be there always: of who could not sync it, and ended in order.
 func (s *Store) openJournal() error {
 	j := newJournal(s.fs, filepath.Join(s.dir, journalName), s.log)
-	if s.suspicious {
-		if err := errors.Join(s.fs.SyncDir(s.dir), s.fs.SyncDir(j.dir)); err != nil {
-			return fmt.Errorf("journal: %w", err)
-		}
+	err := s.fs.SyncDir(s.dir)
+	if err == nil && s.suspicious {
+		err = s.fs.SyncDir(j.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
 	}
 	if err := j.recover(s.suspicious); err != nil {
 		for _, seg := range j.segments {

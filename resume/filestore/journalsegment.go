@@ -109,13 +109,10 @@ func (seg *segment) read(anew bool, each func(*segment, *entry)) error {
 		return err
 	}
 	seg.size = info.Size()
-	if len(b) < segmentHeader || string(b[:8]) != segmentMagic || resume.UpdateCRC32C(0, b[:36]) != binary.LittleEndian.Uint32(b[36:]) {
-		return nil
+	there, err := seg.readHeader(b)
+	if err != nil || !there {
+		return err
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion {
-		return fmt.Errorf("%w: %d, this program knows %d", slot.ErrVersion, v, segmentVersion)
-	}
-	seg.salt = binary.LittleEndian.Uint64(b[24:])
 	entries := seg.entries(b)
 	if anew {
 		if _, err := seg.file.WriteAt(b[:seg.used], 0); err != nil {
@@ -132,6 +129,28 @@ func (seg *segment) read(anew bool, each func(*segment, *entry)) error {
 		return seg.file.Truncate(seg.used)
 	}
 	return nil
+}
+
+// readHeader learns the salt from b, a whole segment, and reports whether there
+// is one: without, the segment was cut off by a crash before anything was in it.
+// Where the header is damaged, the first entry has it too.
+func (seg *segment) readHeader(b []byte) (there bool, err error) {
+	if len(b) < segmentHeader {
+		return false, nil
+	}
+	if string(b[:8]) != segmentMagic || resume.UpdateCRC32C(0, b[:36]) != binary.LittleEndian.Uint32(b[36:]) {
+		first := b[segmentHeader:]
+		if len(first) < entryHeader {
+			return false, nil
+		}
+		seg.salt = binary.LittleEndian.Uint64(first)
+		return parseEntry(first, seg.salt) != nil, nil
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion {
+		return false, fmt.Errorf("%w: %d, this program knows %d", slot.ErrVersion, v, segmentVersion)
+	}
+	seg.salt = binary.LittleEndian.Uint64(b[24:])
+	return true, nil
 }
 
 // entries finds what is whole in b. Behind what is not, it looks for the salt:

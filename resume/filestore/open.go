@@ -177,11 +177,11 @@ func (u *upload) prepareFile(length int64) error {
 	if u.now.phase != resume.Receiving {
 		return nil
 	}
-	part, known, need, held, small := u.part, u.info.Length, u.base.End(), u.received().Size(), u.small
+	part, known, has, small := u.part, u.info.Length, u.received(), u.small
 	u.unlock()
 	defer u.mu.Lock()
 	if part == nil {
-		opened, err := u.store.openBytes(u.id, known, need, small)
+		opened, err := u.store.openBytes(u.id, known, has, small)
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (u *upload) prepareFile(length int64) error {
 	if known >= 0 || length < 0 {
 		return nil
 	}
-	promise, err := u.store.space.reserve(part, length, held)
+	promise, err := u.store.space.reserve(part, length, has.Size())
 	if err != nil {
 		return err
 	}
@@ -204,11 +204,11 @@ func (u *upload) prepareFile(length int64) error {
 	return nil
 }
 
-func (s *Store) openBytes(id resume.ID, length, need int64, small bool) (part, error) {
+func (s *Store) openBytes(id resume.ID, length int64, has resume.Extents, small bool) (part, error) {
 	if small {
-		return s.openBuffer(id, length, need)
+		return s.openBuffer(id, length, has)
 	}
-	return s.openPart(id, need)
+	return s.openPart(id, has.End())
 }
 
 // openPart opens the bytes of an upload, of which need must be there.

@@ -119,7 +119,11 @@ func (p place) show(copied bool) error {
 		}
 	}
 	// rename(2) does nothing when both are names of one file.
-	return errors.Join(err, p.s.removeIfThere(p.temp()))
+	left := p.s.removeIfThere(p.temp())
+	if err == nil { // it is there for all to see: what is left goes with the upload's bytes
+		return nil
+	}
+	return errors.Join(err, left)
 }
 
 // own gives the file at path its mode and its owner.

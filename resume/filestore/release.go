@@ -154,6 +154,7 @@ func (u *upload) delete(ctx context.Context, should func() bool) (err error) {
 	defer u.mu.Lock()
 	if !small || leaving { // it may have files already
 		if err := u.store.removeFiles(u, left); err != nil {
+			u.doubted()
 			return err
 		}
 	}

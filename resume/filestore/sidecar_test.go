@@ -68,6 +68,38 @@ func TestNoSidecarIsLeftWithoutItsFile(t *testing.T) {
 	}
 }
 
+// A file that has appeared keeps its sidecar, also where its hidden name cannot be
+// removed at once: that goes with the upload's bytes.
+func TestAFileThatAppearedKeepsItsSidecar(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.must(b.fs.Mkdir(publishDir))
+		id := b.complete("abc")
+		var fault failing
+		b.fs.Fail = fault.hook
+		linked := false
+		b.fs.After = func() {
+			if _, err := b.fs.Stat(publishDir + "/a.txt"); err == nil && !linked {
+				linked = true
+				fault.set("remove", ".tmp", syscall.EIO)
+			}
+		}
+		o := resume.PublishOptions{Conflict: resume.ConflictRename, Sidecar: []byte("about it")}
+		_, err := b.store.Publish(b.ctx, id, publishDir, "a.txt", o)
+		fault.set("", "", nil)
+		b.fs.After = nil
+		if err != nil {
+			_, err = b.store.Publish(b.ctx, id, publishDir, "a.txt", o)
+		}
+		b.must(err)
+		b.must(b.store.Settle(b.ctx, id, nil))
+		b.must(b.store.Close()) // what is removed behind the answer is removed
+		if got := published(b, b.fs); got != "a.txt.upload.json=about it a.txt=abc" {
+			b.Errorf("there is %q", got)
+		}
+		b.store = nil
+	})
+}
+
 // published returns what is in the directory of published files.
 func published(b *bench, fs *strictfs.FS) string {
 	b.Helper()

@@ -60,7 +60,7 @@ func (u *upload) moveOut(s *snapshot, record []byte) error {
 
 // fillPart makes the part file and the state file, which has no record yet.
 func (u *upload) fillPart(s *snapshot) error {
-	p, err := u.inMemory(s.buffer)
+	p, err := u.inMemory(s)
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (u *upload) fillPart(s *snapshot) error {
 }
 
 // inMemory returns what the upload has of bytes.
-func (u *upload) inMemory(b *buffer) ([]byte, error) {
-	if b != nil {
+func (u *upload) inMemory(s *snapshot) ([]byte, error) {
+	if b := s.buffer; b != nil {
 		p := make([]byte, b.size)
 		n, err := b.ReadAt(p, 0)
 		if n < len(p) {
@@ -98,7 +98,23 @@ func (u *upload) inMemory(b *buffer) ([]byte, error) {
 		}
 		return p[:n], err
 	}
-	return u.store.journal.Load().content(u.id)
+	return u.store.journaled(u.id, s.base) // nobody has it open
+}
+
+// journaled returns the bytes of an upload that is in the journal. Where an entry
+// is damaged, others of the upload are there: so its checksums say whether it has
+// all that it should.
+func (s *Store) journaled(id resume.ID, has resume.Extents) ([]byte, error) {
+	p, err := s.journal.Load().content(id)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range has {
+		if e.End > int64(len(p)) || resume.UpdateCRC32C(0, p[e.Start:e.End]) != e.CRC32C {
+			return nil, fmt.Errorf("%w: of the bytes %v, which were durable, the journal has lost some", ErrDamaged, e.Range)
+		}
+	}
+	return p, nil
 }
 
 // toFiles gives an upload files if it has none.
@@ -138,13 +154,10 @@ func (u *upload) out() {
 	u.part, u.movedTo = u.movedTo, nil
 }
 
-// openBuffer reads the bytes of an upload that is in the journal, of which need
+// openBuffer reads the bytes of an upload that is in the journal, of which has
 // must be there.
-func (s *Store) openBuffer(id resume.ID, length, need int64) (*buffer, error) {
-	p, err := s.journal.Load().content(id)
-	if err == nil && int64(len(p)) < need {
-		err = fmt.Errorf("%w: %d bytes are in the journal, %d were durable", ErrDamaged, len(p), need)
-	}
+func (s *Store) openBuffer(id resume.ID, length int64, has resume.Extents) (*buffer, error) {
+	p, err := s.journaled(id, has)
 	if err != nil {
 		return nil, err
 	}
@@ -155,17 +168,11 @@ func (s *Store) openBuffer(id resume.ID, length, need int64) (*buffer, error) {
 
 // openSmall returns the bytes of a complete upload, which are in b or, with
 // nobody who has it open, in the journal only.
-func (s *Store) openSmall(id resume.ID, b *buffer, length int64) (readCloser, error) {
-	var p []byte
-	var err error
+func (s *Store) openSmall(id resume.ID, b *buffer, has resume.Extents) (readCloser, error) {
 	if b != nil {
-		p = b.bytes()
-	} else {
-		p, err = s.journal.Load().content(id)
+		return memory{bytes.NewReader(b.bytes())}, nil
 	}
-	if err == nil && int64(len(p)) != length {
-		err = fmt.Errorf("%w: %d bytes are in the journal, expected %d", ErrDamaged, len(p), length)
-	}
+	p, err := s.journaled(id, has)
 	return memory{bytes.NewReader(p)}, err
 }
 
@@ -181,14 +188,18 @@ func (s *Store) crowded(length int64) bool { return s.buffered.Load()+length > m
 // loadSmall takes up what the journal has of the upload, if anything.
 func (u *upload) loadSmall(failed bool) error {
 	j := u.store.journal.Load()
-	if j == nil {
-		return nil
-	}
 	if failed {
-		if err := j.affirm(u.id); err != nil {
+		err := u.store.names.do() // that it has no files may not be durable
+		if err == nil && j != nil {
+			err = j.affirm(u.id)
+		}
+		if err != nil {
 			return storageError(err)
 		}
 		u.trusted()
+	}
+	if j == nil {
+		return nil
 	}
 	b, err := j.record(u.id)
 	if err != nil || b == nil {

@@ -206,6 +206,9 @@ func (f *FS) open(name string, flag int) (h *file, changed bool, err error) {
 
 // Mkdir implements [vfs.FS].
 func (f *FS) Mkdir(name string) error {
+	if err := f.before("mkdir", name); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	if _, there := f.names[name]; there {
 		f.mu.Unlock()
