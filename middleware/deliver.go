@@ -90,7 +90,7 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 		log.Error("the app's answer could not be recorded now", zap.Error(err))
 		return refusal(id, err)
 	}
-	in.opts.Deliveries.settled(id)
+	in.settled(st)
 	in.delivered(log, st, answer, time.Since(began))
 	return answer
 }
@@ -146,6 +146,12 @@ func newBackOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = firstRetry, maxRetry
 	return b
+}
+
+// settled forgets what was kept of an upload for its delivery, and what it took.
+func (in *Ingest) settled(st resume.State) {
+	in.opts.Deliveries.settled(st.ID)
+	in.quota.settle(st.ID, st.Owner)
 }
 
 func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Message, took time.Duration) {

@@ -130,8 +130,8 @@ func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
 	defer q.mu.Unlock()
 	h, there := q.held[id]
 	switch {
-	case there && h.owner != owner:
-		return true // foreign: the store will say so
+	case there && (h.owner != owner || h.done):
+		return true // foreign, or delivered: the store will say so
 	case bytes > q.roomFor(id, owner), !there && q.crowded(owner):
 		return false
 	case bytes > h.bytes || !there:
@@ -165,6 +165,18 @@ func (q *quota) forget(id resume.ID) {
 	if q.taken[h.owner] = t; t == (sum{}) {
 		delete(q.taken, h.owner)
 	}
+}
+
+// settle notes that an upload was delivered: it takes nothing from now on, and
+// its owner may begin the next one at once. There may be no bound, and no q.
+func (q *quota) settle(id resume.ID, owner string) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.forget(id)
+	q.hold(id, holding{owner: owner, since: time.Now(), done: true})
 }
 
 // release forgets an upload that was deleted.
@@ -243,7 +255,11 @@ func (q *quota) found(began time.Time, held map[resume.ID]holding) {
 	defer q.mu.Unlock()
 	for id, h := range q.held {
 		recent := !h.since.IsZero() && began.Sub(h.since) < quotaGrace
-		if now, there := held[id]; recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes) {
+		now, there := held[id]
+		switch {
+		case there && h.done: // meanwhile, if it was not found so
+			held[id] = h
+		case recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes):
 			held[id] = h
 		}
 	}
