@@ -190,12 +190,12 @@ func (q *quota) release(id resume.ID) {
 func (q *quota) exceeded(id resume.ID, owner string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	detail := fmt.Sprintf("Your unfinished uploads here may have %d bytes together, and %d are left. Finish or cancel others first.",
+	detail := fmt.Sprintf("Your uploads here that are not finished, or not delivered yet, may have %d bytes together, and %d are left. Finish or cancel others, or wait.",
 		q.limit, max(0, q.roomFor(id, owner)))
 	if _, there := q.held[id]; !there && q.crowded(owner) {
-		detail = fmt.Sprintf("You may have %d unfinished uploads here at a time. Finish or cancel others first.", q.most)
+		detail = fmt.Sprintf("You may have %d uploads here at a time that are not finished, or not delivered yet. Finish or cancel others, or wait.", q.most)
 	}
-	return &Refusal{Code: string(protocol.QuotaExceeded), Detail: detail}
+	return &Refusal{Code: protocol.QuotaExceeded, Detail: detail}
 }
 
 // room returns how many bytes the upload may have in all.
