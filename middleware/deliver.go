@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -184,7 +183,7 @@ func (in *Ingest) attempt(r *http.Request, next http.Handler, st resume.State) (
 	case passing(response.Status):
 		err := fmt.Errorf("the app answered %d %s", response.Status, http.StatusText(response.Status))
 		if wait := retryAfter(response); wait > 0 {
-			return nil, errors.Join(err, backoff.RetryAfter(wait))
+			return nil, fmt.Errorf("%w: %w", err, backoff.RetryAfter(wait)) // one line of a log
 		}
 		return nil, err
 	case response.Status >= 400:
