@@ -114,5 +114,5 @@ func pathElement(key string, value any) (any, error) {
 }
 
 func refuseUpload(format string, args ...any) error {
-	return &middleware.Refusal{Code: string(protocol.Forbidden), Detail: fmt.Sprintf(format, args...)}
+	return &middleware.Refusal{Code: protocol.Forbidden, Detail: fmt.Sprintf(format, args...)}
 }

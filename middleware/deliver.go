@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -90,7 +89,7 @@ func (in *Ingest) deliverNow(s *session, id resume.ID, judged bool) protocol.Mes
 		log.Error("the app's answer could not be recorded now", zap.Error(err))
 		return refusal(id, err)
 	}
-	in.opts.Deliveries.settled(id)
+	in.settled(st)
 	in.delivered(log, st, answer, time.Since(began))
 	return answer
 }
@@ -148,6 +147,12 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
+// settled forgets what was kept of an upload for its delivery, and what it took.
+func (in *Ingest) settled(st resume.State) {
+	in.opts.Deliveries.settled(st.ID)
+	in.quota.settle(st.ID, st.Owner)
+}
+
 func (in *Ingest) delivered(log *zap.Logger, st resume.State, answer protocol.Message, took time.Duration) {
 	if e, ok := answer.(*protocol.Error); ok {
 		log.Info("upload rejected", zap.String("detail", e.Detail), zap.Duration("took", took))
@@ -178,7 +183,7 @@ func (in *Ingest) attempt(r *http.Request, next http.Handler, st resume.State) (
 	case passing(response.Status):
 		err := fmt.Errorf("the app answered %d %s", response.Status, http.StatusText(response.Status))
 		if wait := retryAfter(response); wait > 0 {
-			return nil, errors.Join(err, backoff.RetryAfter(wait))
+			return nil, fmt.Errorf("%w: %w", err, backoff.RetryAfter(wait)) // one line of a log
 		}
 		return nil, err
 	case response.Status >= 400:

@@ -30,7 +30,7 @@ func refusal(id resume.ID, err error) *protocol.Error {
 		*e = *own
 		e.ID = string(id)
 	case errors.As(err, &hook):
-		e.Code, e.Detail = protocol.Code(hook.Code), hook.Detail
+		e.Code, e.Detail = hook.Code, hook.Detail
 		e.RetryAfterMS = hook.RetryAfter.Milliseconds()
 		e.Resumable = hook.RetryAfter > 0
 	case errors.Is(err, resume.ErrBadID):

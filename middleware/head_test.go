@@ -234,7 +234,7 @@ func TestTheHookSeesTheHead(t *testing.T) {
 	if len(sizes) != 2 || sizes[0] != middleware.HeadSize || sizes[1] != 100 || heads[1].State.Name != "a.bin" || heads[1].Request == nil {
 		t.Fatalf("it saw %d bytes, of %+v", sizes, heads)
 	}
-	answer = &middleware.Refusal{Code: string(protocol.QuotaExceeded), Detail: "You have sent enough of these files."}
+	answer = &middleware.Refusal{Code: protocol.QuotaExceeded, Detail: "You have sent enough of these files."}
 	if e := fails(send(content(1, 100)), protocol.QuotaExceeded); e.Resumable {
 		t.Error("a refusal without a time to come back is one that may pass")
 	}
@@ -242,7 +242,7 @@ func TestTheHookSeesTheHead(t *testing.T) {
 	if e := next[*protocol.Error](send(content(1, 100))); e.Code != protocol.Rejected || len(e.Detail) < 20 {
 		t.Errorf("told %+v", e)
 	}
-	answer = &middleware.Refusal{Code: string(protocol.Overloaded), Detail: "The scanner for viruses has its hands full.", RetryAfter: time.Second}
+	answer = &middleware.Refusal{Code: protocol.Overloaded, Detail: "The scanner for viruses has its hands full.", RetryAfter: time.Second}
 	e := fails(send(content(1, 100)), protocol.Overloaded)
 	if st, err := r.store.Stat(t.Context(), resume.ID(e.ID)); err != nil || st.Received.Size() != 100 {
 		t.Errorf("the upload did not stay: %+v, %v", st, err)

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
@@ -268,14 +269,14 @@ type Taken struct {
 // Refusal is an error of a hook that says how the client is told.
 type Refusal struct {
 	// Code is one of package protocol, such as protocol.QuotaExceeded.
-	Code string
+	Code protocol.Code
 	// Detail is a sentence a person can act on.
 	Detail string
 	// RetryAfter, if not 0, makes the refusal one that may pass.
 	RetryAfter time.Duration
 }
 
-func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
 
 // Defaults of [Options], and bounds.
 const (

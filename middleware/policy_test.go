@@ -56,7 +56,7 @@ func TestOnOpenDecides(t *testing.T) {
 			case "secret.txt":
 				return errors.New("secrets are not taken here")
 			case "quota.txt":
-				return &middleware.Refusal{Code: string(protocol.QuotaExceeded), Detail: "You have used 5 GiB of 5 GiB.", RetryAfter: time.Minute}
+				return &middleware.Refusal{Code: protocol.QuotaExceeded, Detail: "You have used 5 GiB of 5 GiB.", RetryAfter: time.Minute}
 			case "small.txt":
 				o.MaxSize = 10
 			case "old.txt":

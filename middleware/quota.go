@@ -130,8 +130,8 @@ func (q *quota) tryTake(id resume.ID, owner string, bytes int64) bool {
 	defer q.mu.Unlock()
 	h, there := q.held[id]
 	switch {
-	case there && h.owner != owner:
-		return true // foreign: the store will say so
+	case there && (h.owner != owner || h.done):
+		return true // foreign, or delivered: the store will say so
 	case bytes > q.roomFor(id, owner), !there && q.crowded(owner):
 		return false
 	case bytes > h.bytes || !there:
@@ -167,6 +167,18 @@ func (q *quota) forget(id resume.ID) {
 	}
 }
 
+// settle notes that an upload was delivered: it takes nothing from now on, and
+// its owner may begin the next one at once. There may be no bound, and no q.
+func (q *quota) settle(id resume.ID, owner string) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.forget(id)
+	q.hold(id, holding{owner: owner, since: time.Now(), done: true})
+}
+
 // release forgets an upload that was deleted.
 func (q *quota) release(id resume.ID) {
 	q.mu.Lock()
@@ -178,12 +190,12 @@ func (q *quota) release(id resume.ID) {
 func (q *quota) exceeded(id resume.ID, owner string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	detail := fmt.Sprintf("Your unfinished uploads here may have %d bytes together, and %d are left. Finish or cancel others first.",
+	detail := fmt.Sprintf("Your uploads here that are not finished, or not delivered yet, may have %d bytes together, and %d are left. Finish or cancel others, or wait.",
 		q.limit, max(0, q.roomFor(id, owner)))
 	if _, there := q.held[id]; !there && q.crowded(owner) {
-		detail = fmt.Sprintf("You may have %d unfinished uploads here at a time. Finish or cancel others first.", q.most)
+		detail = fmt.Sprintf("You may have %d uploads here at a time that are not finished, or not delivered yet. Finish or cancel others, or wait.", q.most)
 	}
-	return &Refusal{Code: string(protocol.QuotaExceeded), Detail: detail}
+	return &Refusal{Code: protocol.QuotaExceeded, Detail: detail}
 }
 
 // room returns how many bytes the upload may have in all.
@@ -243,7 +255,11 @@ func (q *quota) found(began time.Time, held map[resume.ID]holding) {
 	defer q.mu.Unlock()
 	for id, h := range q.held {
 		recent := !h.since.IsZero() && began.Sub(h.since) < quotaGrace
-		if now, there := held[id]; recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes) {
+		now, there := held[id]
+		switch {
+		case there && h.done: // meanwhile, if it was not found so
+			held[id] = h
+		case recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes):
 			held[id] = h
 		}
 	}

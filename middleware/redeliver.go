@@ -135,7 +135,7 @@ func (in *Ingest) deliverOnce(st resume.State, r *http.Request, next http.Handle
 	if err := in.store.Settle(in.work, st.ID, protocol.Encode(answer)); err != nil {
 		return nil, err
 	}
-	in.opts.Deliveries.settled(st.ID)
+	in.settled(st)
 	in.delivered(in.log.With(zap.String("upload", string(st.ID))), st, answer, time.Since(began))
 	return answer, nil
 }

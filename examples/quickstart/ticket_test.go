@@ -22,7 +22,7 @@ func TestTicketIsFreshForEveryOpening(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !strings.HasPrefix(o.Ticket, "grant ") || slices.Contains(shown, o.Ticket) {
-			return &middleware.Refusal{Code: string(protocol.Forbidden), Detail: "This ticket is not valid."}
+			return &middleware.Refusal{Code: protocol.Forbidden, Detail: "This ticket is not valid."}
 		}
 		shown = append(shown, o.Ticket)
 		return nil

@@ -43,7 +43,7 @@ func exitCode(err error, remembered bool) int {
 // refused reports whether somebody on the other side said no.
 func refused(err error) bool {
 	var server *protocol.Error
-	if errors.As(err, &server) {
+	if errors.As(err, &server) && !server.Resumable {
 		switch server.Code {
 		case protocol.Rejected, protocol.Forbidden, protocol.QuotaExceeded, protocol.MaxSizeExceeded:
 			return true

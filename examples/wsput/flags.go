@@ -92,6 +92,9 @@ func (c *config) check() error {
 	if !strings.Contains(c.url, "://") {
 		return fmt.Errorf("the last argument is %q, expected the URL, such as ws://localhost:8080/upload/", c.url)
 	}
+	if n := c.options.Lanes; n < 1 || n > client.MaxLanes {
+		return fmt.Errorf("-lanes %d, expected 1 to %d", n, client.MaxLanes)
+	}
 	stdin := 0
 	for _, f := range c.files {
 		if f == "-" {

@@ -151,7 +151,7 @@ func (p *put) failed(rep report, err error, remembered bool) int {
 	if p.cfg.json {
 		p.print(rep)
 	} else if code != exitResumable || len(p.cfg.files) == 1 {
-		p.bar.warn("%v%s", err, rep.answered())
+		p.bar.warn("%s", rep.complaint(err))
 	}
 	return code
 }
@@ -163,6 +163,18 @@ func (r report) answered() string {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(r.Body), "\n")
 	return ", answered " + strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, line))
+}
+
+// complaint is what a person is told of an error: who interrupted knows why, and
+// of the app's answer the status is in the error already.
+func (r report) complaint(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return r.File + ": interrupted"
+	}
+	if line, _, _ := strings.Cut(strings.TrimSpace(r.Body), "\n"); line != "" {
+		return fmt.Sprintf("%v It said: %s", err, strings.TrimSpace(line))
+	}
+	return err.Error()
 }
 
 // print writes what came of one file to stdout.

@@ -240,12 +240,14 @@ func TestFailuresHaveTheirExitCodes(t *testing.T) {
 		{exitUsage, []string{path, "example.org"}},
 		{exitUsage, []string{path, "ftp://example.org"}},
 		{exitUsage, []string{"-lanes", "17", path, a.url}},
+		{exitUsage, []string{"-lanes", "0", path, a.url}},
 		{exitUsage, []string{"-name", "x", path, path, a.url}},
 		{exitUsage, []string{"-header", "nonsense", path, a.url}},
 		{exitUsage, []string{"-cacert", path, path, a.url}},
 		{exitFailed, []string{path + ".absent", a.url}},
 		{exitFailed, []string{filepath.Dir(path), a.url}},
 		{exitFailed, []string{path, strings.Replace(a.url, "/upload/", "/elsewhere/", 1)}},
+		{exitFailed, []string{path, strings.Replace(a.url, "ws:", "wss:", 1)}},
 		{exitRejected, []string{path, a.url}},
 		{exitResumable, []string{"-retry", "50ms", path, "ws://" + gone.Addr().String()}},
 		{exitFailed, []string{"-retry", "50ms", "-state-dir", "", path, "ws://" + gone.Addr().String()}},
@@ -277,6 +279,7 @@ func TestEveryErrorHasOneExitCode(t *testing.T) {
 		{&client.RefusedError{Status: 403}, true, exitRejected},
 		{&client.RefusedError{Status: 404}, true, exitFailed},
 		{&protocol.Error{ID: id, Code: protocol.QuotaExceeded}, true, exitRejected},
+		{fmt.Errorf("%w: %w", client.ErrGaveUp, &protocol.Error{ID: id, Code: protocol.QuotaExceeded, Resumable: true}), true, exitResumable},
 		{&protocol.Error{ID: id, Code: protocol.BadMessage}, true, exitFailed},
 		{client.ErrSourceChanged, true, exitChanged},
 		{client.ErrDigestMismatch, true, exitDigest},
@@ -288,5 +291,23 @@ func TestEveryErrorHasOneExitCode(t *testing.T) {
 	}
 	if got := worst([]int{0, exitResumable, exitChanged, exitFailed}); got != exitChanged {
 		t.Errorf("worst is %d", got)
+	}
+}
+
+func TestWhatWentWrongIsSaidOnce(t *testing.T) {
+	rejected := &protocol.Error{Code: protocol.Rejected, Detail: "The app behind the server refused the file: 422 Unprocessable Entity."}
+	for _, c := range []struct {
+		report report
+		err    error
+		text   string
+	}{
+		{report{File: "a/b"}, fmt.Errorf("upload %q: %w", "b", context.Canceled), "a/b: interrupted"},
+		{report{}, rejected, "rejected: The app behind the server refused the file: 422 Unprocessable Entity."},
+		{report{Status: 422, Body: "too blurred\nby far\n"}, rejected,
+			"rejected: The app behind the server refused the file: 422 Unprocessable Entity. It said: too blurred"},
+	} {
+		if got := c.report.complaint(c.err); got != c.text {
+			t.Errorf("said %q, expected %q", got, c.text)
+		}
 	}
 }

@@ -153,6 +153,9 @@ func dialError(err error, resp *http.Response) error {
 	var cert *tls.CertificateVerificationError
 	var host x509.HostnameError
 	var record tls.RecordHeaderError
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return &finalError{fmt.Errorf("%w (should the URL begin with ws:// or http://?)", http.ErrSchemeMismatch)}
+	}
 	if errors.As(err, &cert) || errors.As(err, &host) || errors.As(err, &record) {
 		return &finalError{err}
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,8 +27,9 @@ var (
 	// ErrDigestMismatch: what the server holds is not what was read here. The
 	// next call uploads it anew.
 	ErrDigestMismatch = errors.New("the server's bytes differ from the source's")
-	// ErrRejected: the app behind the server said no to the finished upload.
-	ErrRejected = errors.New("the app rejected the upload")
+	// ErrRejected: the app behind the server said no to the finished upload, or
+	// the server's rules to what it began with.
+	ErrRejected = errors.New("the upload was rejected")
 	// ErrShortSource: the source ended before the size it was said to have.
 	ErrShortSource = errors.New("the source ended before its stated size")
 	// ErrGaveUp: no progress was made for as long as [Retry] allows. The upload
@@ -53,13 +55,26 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	text := fmt.Sprintf("the server refused the connection: %d %s", e.Status, http.StatusText(e.Status))
-	if line, _, _ := strings.Cut(strings.TrimSpace(e.Body), "\n"); line != "" {
-		text += ": " + line
+	if said := e.said(); said != "" {
+		text += ": " + said
 	}
 	if e.Status < 400 {
 		text += " (is this the URL of an upload route?)"
 	}
 	return text
+}
+
+// said returns what the answer says to a person: the detail of problem+json
+// (RFC 9457), else its first line.
+func (e *RefusedError) said() string {
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal([]byte(e.Body), &problem) == nil && problem.Detail != "" {
+		return problem.Detail
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(e.Body), "\n")
+	return line
 }
 
 // temporary: trying again makes sense.
@@ -129,7 +144,7 @@ func fromServer(e *protocol.Error) error {
 	case protocol.Superseded:
 		return fmt.Errorf("%w: %w", ErrSuperseded, e)
 	case protocol.Rejected:
-		return fmt.Errorf("%w: %w", ErrRejected, e)
+		return &rejectedError{e}
 	case protocol.DigestMismatch:
 		return fmt.Errorf("%w: %w", ErrDigestMismatch, e)
 	case protocol.InconsistentLength:
@@ -166,3 +181,11 @@ func closed(err error) error {
 	}
 	return fmt.Errorf("the connection broke: %w", err)
 }
+
+// rejectedError is an ErrRejected in the server's words alone: it is not always
+// the app who says no.
+type rejectedError struct{ server *protocol.Error }
+
+func (e *rejectedError) Error() string { return e.server.Error() }
+
+func (e *rejectedError) Unwrap() []error { return []error{ErrRejected, e.server} }

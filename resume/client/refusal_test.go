@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,6 +185,31 @@ func TestShortSourceIsAnError(t *testing.T) {
 	}
 	_, err = Upload(testContext(t), f.url, FromReaderAt(bytes.NewReader(make([]byte, 10)), 11), quick())
 	if !errors.Is(err, ErrSourceChanged) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRefusalsSayWhatAPersonCanActOn(t *testing.T) {
+	for _, c := range []struct {
+		err  *RefusedError
+		text string
+	}{
+		{&RefusedError{Status: 403, Body: `{"detail":"Pages of other sites may not upload.","status":403,"title":"Forbidden"}`},
+			"the server refused the connection: 403 Forbidden: Pages of other sites may not upload."},
+		{&RefusedError{Status: 404, Body: "404 page not found\n<more>"}, "the server refused the connection: 404 Not Found: 404 page not found"},
+		{&RefusedError{Status: 403, Body: `{"error":"no"}`}, `the server refused the connection: 403 Forbidden: {"error":"no"}`},
+		{&RefusedError{Status: 401}, "the server refused the connection: 401 Unauthorized"},
+	} {
+		if got := c.err.Error(); got != c.text {
+			t.Errorf("got %q, expected %q", got, c.text)
+		}
+	}
+}
+
+func TestPlainHTTPBehindAnEncryptedURLIsNotRetried(t *testing.T) {
+	f := newFake(t, nil)
+	_, err := Upload(testContext(t), strings.Replace(f.url, "ws:", "wss:", 1), FromReader(bytes.NewReader(nil), 0), quick())
+	if !errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, ErrGaveUp) {
 		t.Errorf("error %v", err)
 	}
 }
