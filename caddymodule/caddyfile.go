@@ -155,7 +155,11 @@ func (p *parser) parseStore() error {
 	if !p.NextArg() {
 		return p.Err("store needs the name of a store, such as: store file /srv/uploads")
 	}
-	module, err := caddyfile.UnmarshalModule(p.Dispenser, "http.ws_ingest.stores."+p.Val())
+	id := "http.ws_ingest.stores." + p.Val()
+	if _, err := caddy.GetModule(id); err != nil {
+		return p.Errf("this Caddy has no store %q: file is built in, s3 comes with a build that has --with github.com/wsingest/wsingest/caddymodule/s3", p.Val())
+	}
+	module, err := caddyfile.UnmarshalModule(p.Dispenser, id)
 	if err != nil {
 		return err
 	}

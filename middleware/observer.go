@@ -40,7 +40,7 @@ const (
 	Connected    EventKind = "connected"
 	Disconnected EventKind = "disconnected"
 	Opened       EventKind = "opened"    // an upload was created
-	Resumed      EventKind = "resumed"   // an upload that had bytes was taken up
+	Resumed      EventKind = "resumed"   // another connection took an upload up, also as a lane
 	Completed    EventKind = "completed" // all bytes durable and verified
 	Durable      EventKind = "durable"   // bytes that a sending client was timed by are on stable storage
 	Attempted    EventKind = "attempted" // a delivery was tried

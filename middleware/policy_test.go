@@ -177,6 +177,29 @@ func TestEveryEventIsObserved(t *testing.T) {
 	}
 }
 
+// A client that takes work off a slow lane opens the upload again on the same
+// connection, many times in a large file. That is nobody's news.
+func TestALaneThatGoesOnElsewhereIsNoResumption(t *testing.T) {
+	events := make(chan middleware.EventKind, 100)
+	r := newRig(t, rigOptions{Options: middleware.Options{Observer: func(e middleware.Event) { events <- e.Kind }}})
+	id, p := resume.NewID(), r.full()
+	for _, start := range []int64{0, 1000, 500} {
+		end := start + 500
+		p.Send(&protocol.Open{ID: string(id), Range: &protocol.Range{Start: start, End: &end}})
+		next[*protocol.Ready](p)
+	}
+	other := r.full()
+	other.Send(open(id, 2000))
+	next[*protocol.Ready](other) // what it is about is observed before
+	counts := map[middleware.EventKind]int{}
+	for range len(events) {
+		counts[<-events]++
+	}
+	if counts[middleware.Opened] != 1 || counts[middleware.Resumed] != 1 {
+		t.Errorf("observed %v, expected one upload opened, and resumed once", counts)
+	}
+}
+
 // wrapped is what access logs and the like put around a ResponseWriter.
 type wrapped struct{ http.ResponseWriter }
 

@@ -57,7 +57,8 @@ type session struct {
 	cursor atomic.Int64  // where the upload opened last begins on this connection; -1 once the reader knows
 	slots  chan struct{} // bounds how many finished uploads are in the works, or asked for
 
-	permitted permit // what the ticket of the upload opened last allows; the worker's own
+	known     resume.ID // the upload that bytes went to last; the worker's own
+	permitted permit    // what the ticket of the upload opened last allows; the worker's own
 
 	mu              sync.Mutex
 	up              *upload // the upload that bytes go to now; nil: none

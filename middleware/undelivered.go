@@ -22,7 +22,8 @@ type Undelivered struct {
 }
 
 // Undelivered returns what is on its way without its client, and what was given
-// up, in no order.
+// up, in no order. What a client came with is not among it for the first
+// Options.DeliverFor, whether the client is still there or not.
 func (in *Ingest) Undelivered() []Undelivered {
 	b := in.outbox
 	b.mu.Lock()

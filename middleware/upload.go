@@ -176,11 +176,16 @@ func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *pro
 	up.received, up.ackedDurable = up.start, up.start
 	up.permit, up.head = s.permitted, s.headSize(st.Length, o.Range)
 	up.owner, up.growing = st.Owner, st.Length == resume.UnknownLength && s.in.quota.boundsBytes()
-	kind, verb := Opened, "upload opened"
-	if st.Epoch > 1 {
+	kind, verb, level := Opened, "upload opened", zap.InfoLevel
+	again := st.Epoch > 1 && st.ID == s.known // such as a lane that goes on elsewhere: nothing of the upload's life
+	switch {
+	case again:
+		verb, level = "upload opened again", zap.DebugLevel
+	case st.Epoch > 1:
 		kind, verb = Resumed, "upload resumed"
 	}
-	s.log.Info(verb, zap.String("upload", string(st.ID)), zap.String("owner", st.Owner), zap.String("name", st.Name),
+	s.known = st.ID
+	s.log.Log(level, verb, zap.String("upload", string(st.ID)), zap.String("owner", st.Owner), zap.String("name", st.Name),
 		zap.Int64("length", st.Length), zap.Int64("offset", up.start), zap.Uint64("epoch", st.Epoch))
 
 	s.mu.Lock()
@@ -194,7 +199,9 @@ func (s *session) begin(claim resume.Claim, st resume.State, most bounds, o *pro
 	s.tellLimits(&ready.Limits, up)
 	ready.Window, ready.Chunk = s.grant()
 	s.mu.Unlock()
-	s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
+	if !again {
+		s.in.opts.Observer(Event{Kind: kind, ID: st.ID, Owner: st.Owner, State: &st, Plain: !s.full})
+	}
 	if !s.full {
 		ready.Window = plainAllotment
 	}

@@ -2,6 +2,7 @@ package python
 
 import (
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,17 @@ func aRefusedHandshake(t *testing.T, py library) {
 			t.Errorf("it connected %d times, the answer was %d", n, status)
 		}
 	}
+}
+
+func TestPlainHTTPBehindAnEncryptedURLIsNotRetried(t *testing.T) {
+	withEach(t, plainHTTPBehindAnEncryptedURL)
+}
+
+func plainHTTPBehindAnEncryptedURL(t *testing.T, py library) {
+	s := newStrict(t, &strict{})
+	path, _ := makeFile(t, 1)
+	r := py.start(t, nil, "-m", "wsingest", "--state-dir", "", path, strings.Replace(s.url(), "ws:", "wss:", 1))
+	r.exits(t, exitFailed)
 }
 
 // A server that does not choose the subprotocol is something else.

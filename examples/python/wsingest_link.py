@@ -156,6 +156,8 @@ def _dial_error(e):
         return Refused(status, _retry_after(getattr(response, "headers", None)))
     if isinstance(e, (websockets.exceptions.NegotiationError, websockets.exceptions.InvalidURI, ssl.SSLCertVerificationError)):
         return ProtocolError(str(e))
+    if isinstance(e, ssl.SSLError) and e.reason == "WRONG_VERSION_NUMBER":
+        return ProtocolError(f"{e} (should the URL begin with ws://?)")
     return Broken(f"cannot connect: {e or type(e).__name__}")
 
 

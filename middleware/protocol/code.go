@@ -3,7 +3,8 @@ package protocol
 // Code says in one word what went wrong; Error.Code on the wire.
 type Code string
 
-// The codes of version 1.
+// The codes of version 1. PROTOCOL.md, section 16, says what each means, and
+// what a client does.
 const (
 	BadMessage         Code = "bad-message"
 	BadID              Code = "bad-id"
