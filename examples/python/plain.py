@@ -61,6 +61,17 @@ TRIES = 5  # in a row, without a byte that was new to the server
 logging.getLogger("websockets").setLevel(logging.INFO)
 
 
+async def within(seconds, sending):
+    """asyncio.wait_for, which up to Python 3.11 forgets a Ctrl-C when it comes
+    behind a send that found room: in this loop nearly every one."""
+    task = asyncio.ensure_future(sending)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        task.cancel()
+        raise asyncio.TimeoutError(f"a send took longer than {seconds} s")
+    task.result()
+
+
 class Upload:
     def __init__(self, path, url):
         self.path, self.url = path, url
@@ -80,7 +91,7 @@ class Upload:
                 file.seek(ready["cursor"])
                 try:
                     while chunk := file.read(CHUNK):
-                        await asyncio.wait_for(ws.send(chunk), PATIENCE)
+                        await within(PATIENCE, ws.send(chunk))
                         await asyncio.sleep(0)  # lets the library read its pongs
                 except asyncio.TimeoutError:
                     ws.transport.abort()  # a goodbye would wait behind the data as well

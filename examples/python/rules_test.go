@@ -1,8 +1,12 @@
 package python
 
 import (
+	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -221,6 +225,37 @@ func plainLoopLeavesABlackHole(t *testing.T, py library) {
 	}
 	r.exits(t, exitOK)
 	s.mustHave(t, "file.bin", data)
+}
+
+// Where each send finds room, Ctrl-C comes when one is over and the loop does not
+// know yet.
+func TestPlainLoopEndsWithCtrlC(t *testing.T) { withEach(t, plainLoopEndsWithCtrlC) }
+
+func plainLoopEndsWithCtrlC(t *testing.T, py library) {
+	const size = 128 << 20
+	path := filepath.Join(t.TempDir(), "file.bin")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	sends := make(chan struct{})
+	s := newStrict(t, &strict{script: func(c *strictConn) error {
+		if c.received() > 4<<20 {
+			once.Do(func() { close(sends) })
+		}
+		return nil
+	}})
+	r := py.start(t, nil, "plain.py", path, s.url())
+	select {
+	case <-sends:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("it sent %d bytes within 30 s", s.received())
+	}
+	r.cmd.Process.Signal(os.Interrupt)
+	r.cmd.Wait()
+	if r.stdout.Len() > 0 || s.received() == size {
+		t.Errorf("it went on to the end: %s", &r.stdout)
+	}
 }
 
 func TestPlainLoopGivesUpWhenNothingGetsOn(t *testing.T) {

@@ -113,6 +113,8 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-c.later:
 			c.later = nil
 			err = c.grant(c.window)
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
 }
