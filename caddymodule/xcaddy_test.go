@@ -70,7 +70,7 @@ func swap[T any](t *testing.T, v *T, to T) {
 	t.Cleanup(func() { *v = was })
 }
 
-// xcaddyBuild runs `xargs -a xcaddy.txt xcaddy build` with the local tree.
+// xcaddyBuild runs `xcaddy build $(cat xcaddy.txt)` with the local tree.
 func xcaddyBuild(t *testing.T) (binary string) {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -83,7 +83,7 @@ func xcaddyBuild(t *testing.T) (binary string) {
 	binary = filepath.Join(dir, "caddy")
 	proxy := unpublished(t)
 	run(t, dir, []string{"GOPROXY=" + proxy, "GOFLAGS=-mod=mod", "GOWORK=off"},
-		"xargs", "-a", filepath.Join(root, "xcaddy.txt"), xcaddy, "build", "--replace", modulePath+"="+root, "--output", binary)
+		"sh", "-c", `"$0" build $(cat "$1") --replace "$2" --output "$3"`, xcaddy, filepath.Join(root, "xcaddy.txt"), modulePath+"="+root, binary)
 	return binary
 }
 

@@ -58,7 +58,7 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.name, "name", "", "`NAME` of the file for the server (one FILE only)")
 	fs.StringVar(&c.typ, "type", "", "media `TYPE` (default: by the name's extension)")
 	fs.StringVar(&c.id, "id", "", "`ID` of the upload (one FILE only): the way to resume a stream")
-	fs.DurationVar(&c.options.Retry.GiveUpAfter, "retry", client.DefaultGiveUpAfter, "go on trying for so long without progress; negative: for ever")
+	fs.DurationVar(&c.options.Retry.GiveUpAfter, "retry", client.DefaultGiveUpAfter, "go on trying for so long without progress; negative: for ever. An app that takes its time, or is down, is waited for beyond that: the server tries again by itself")
 	fs.BoolVar(&c.json, "json", false, "a line of JSON for each file, nothing else, on stdout")
 	fs.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	fs.StringVar(&c.options.StateDir, "state-dir", defaultStateDir(), "unfinished uploads are remembered in `DIR`; empty: nowhere")
