@@ -8,7 +8,7 @@ import (
 
 // Connections that want all they can get come to share evenly with those that
 // came later, within a few grants, and leave as much for the next one.
-func TestLeasesComeToEqualParts(t *testing.T) {
+func TestAllotmentsComeToEqualParts(t *testing.T) {
 	for _, n := range []int{1, 4, 50, 1000} {
 		b := newBudget(256 << 20)
 		allotments := make([]*allotment, n)
@@ -85,7 +85,7 @@ func TestMemoryIsServedInTheOrderOfAsking(t *testing.T) {
 
 // Whatever allotments do at the same time, the total holds, nobody waits for ever,
 // and everything comes back.
-func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
+func TestAllotmentsInDisorderKeepTheTotal(t *testing.T) {
 	b := newBudget(minMemory)
 	var all sync.WaitGroup
 	for i := range 40 {
@@ -129,7 +129,7 @@ func TestLeasesInDisorderKeepTheTotal(t *testing.T) {
 	}
 }
 
-func TestAClosedLeaseReservesNothing(t *testing.T) {
+func TestAClosedAllotmentReservesNothing(t *testing.T) {
 	b := newBudget(minMemory)
 	l := b.allotment(maxAllotment)
 	l.reserve(1 << 20)

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -9,6 +10,27 @@ import (
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
 )
+
+// completion is a finished upload on its way to its app.
+type completion struct {
+	id       resume.ID
+	claim    resume.Claim // nil: was complete already
+	permit   permit
+	length   int64
+	judged   bool
+	verified atomic.Bool
+}
+
+// state says what is being done with it: protocol.Ack.State.
+func (c *completion) state() string {
+	switch {
+	case c.claim == nil || c.verified.Load():
+		return protocol.StateDelivering
+	case c.claim.State().Durable.Has(resume.Range{End: c.length}):
+		return protocol.StateVerifying
+	}
+	return protocol.StateStoring
+}
 
 // finish lets go of the upload at hand: it is verified and delivered beside
 // the connection, which may go on with the next one.

@@ -92,18 +92,25 @@ func TestAnUploadOutlivesAnAppThatIsDown(t *testing.T) {
 	sameBytes(t, seen[len(seen)-1].body, data)
 }
 
-// A client may ask for an answer as often as it likes: what it asks for while
-// the app takes its time does not pile up.
-func TestAskingForAnAnswerAgainAndAgainIsBounded(t *testing.T) {
-	r := newRig(t, rigOptions{})
-	begun, end := make(chan struct{}), make(chan struct{})
-	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
-	id := resume.NewID()
+// beingDelivered uploads three bytes, over which the app takes its time until end
+// is closed.
+func (r *rig) beingDelivered() (id resume.ID, end chan struct{}) {
+	begun := make(chan struct{})
+	id, end = resume.NewID(), make(chan struct{})
+	r.app.answer = func(http.ResponseWriter, *http.Request, []byte) { close(begun); <-end }
 	p := r.full()
 	p.Send(open(id, 3))
 	p.Data([]byte("abc"))
 	p.Send(&protocol.Finish{})
 	<-begun
+	return id, end
+}
+
+// A client may ask for an answer as often as it likes: what it asks for while
+// the app takes its time does not pile up.
+func TestAskingForAnAnswerAgainAndAgainIsBounded(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	id, end := r.beingDelivered()
 	again := r.full()
 	const times = 300
 	for range times {
@@ -136,15 +143,8 @@ func TestAskingForAnAnswerAgainAndAgainIsBounded(t *testing.T) {
 // behind that waits: connections are counted, and it may come often.
 func TestWhoHasGoneWaitsForNoAnswer(t *testing.T) {
 	r := newRig(t, rigOptions{})
-	begun, end := make(chan struct{}), make(chan struct{})
-	r.app.answer = func(w http.ResponseWriter, _ *http.Request, _ []byte) { close(begun); <-end }
+	id, end := r.beingDelivered()
 	defer close(end)
-	id := resume.NewID()
-	p := r.full()
-	p.Send(open(id, 3))
-	p.Data([]byte("abc"))
-	p.Send(&protocol.Finish{})
-	<-begun
 	for range 5 {
 		again := r.full()
 		again.Send(open(id, 3))

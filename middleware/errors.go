@@ -6,10 +6,23 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/resume"
 )
+
+// Refusal is an error of a hook that says how the client is told.
+type Refusal struct {
+	// Code is one of package protocol, such as protocol.QuotaExceeded.
+	Code protocol.Code
+	// Detail is a sentence a person can act on.
+	Detail string
+	// RetryAfter, if not 0, makes the refusal one that may pass.
+	RetryAfter time.Duration
+}
+
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
 
 var idleTimeout = &protocol.Error{
 	Code:      protocol.IdleTimeout,

@@ -28,9 +28,9 @@ func newBudget(total int64) *budget {
 	return &budget{total: total, queue: list.New()}
 }
 
-// allotment is one connection's part of the budget. What a full client may send is
-// reserved in it when it is granted, so that its bytes find their place; blocks
-// come out of it as bytes arrive.
+// allotment is one connection's part of the budget. What a full client may send
+// is reserved in it when it is granted, so that its bytes find their place;
+// blocks come out of it as bytes arrive.
 type allotment struct {
 	b      *budget
 	max    int64 // it never grows beyond

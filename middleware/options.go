@@ -15,7 +15,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/wsingest/wsingest/middleware/protocol"
 	"github.com/wsingest/wsingest/middleware/ticket"
 	"github.com/wsingest/wsingest/resume"
 )
@@ -265,18 +264,6 @@ type Taken struct {
 	Location string // below Publish.Dir, with slashes; "" when it went to the next handler
 	Status   int    // what the next handler answered; 0 when there is a Location
 }
-
-// Refusal is an error of a hook that says how the client is told.
-type Refusal struct {
-	// Code is one of package protocol, such as protocol.QuotaExceeded.
-	Code protocol.Code
-	// Detail is a sentence a person can act on.
-	Detail string
-	// RetryAfter, if not 0, makes the refusal one that may pass.
-	RetryAfter time.Duration
-}
-
-func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
 
 // Defaults of [Options], and bounds.
 const (

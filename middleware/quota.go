@@ -256,10 +256,8 @@ func (q *quota) found(began time.Time, held map[resume.ID]holding) {
 	for id, h := range q.held {
 		recent := !h.since.IsZero() && began.Sub(h.since) < quotaGrace
 		now, there := held[id]
-		switch {
-		case there && h.done: // meanwhile, if it was not found so
-			held[id] = h
-		case recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes):
+		meanwhile := there && h.done // it was delivered, if it was not found so
+		if meanwhile || recent && (!there || now.owner == h.owner && now.bytes > 0 && now.bytes < h.bytes) {
 			held[id] = h
 		}
 	}

@@ -36,27 +36,6 @@ type upload struct {
 	timed        timed
 }
 
-// completion is a finished upload on its way to its app.
-type completion struct {
-	id       resume.ID
-	claim    resume.Claim // nil: was complete already
-	permit   permit
-	length   int64
-	judged   bool
-	verified atomic.Bool
-}
-
-// state says what is being done with it: protocol.Ack.State.
-func (c *completion) state() string {
-	switch {
-	case c.claim == nil || c.verified.Load():
-		return protocol.StateDelivering
-	case c.claim.State().Durable.Has(resume.Range{End: c.length}):
-		return protocol.StateVerifying
-	}
-	return protocol.StateStoring
-}
-
 // current returns the upload that bytes go to, nil if there is none; then
 // passive says that the one opened last was complete already.
 func (s *session) current() (up *upload, passive bool) {

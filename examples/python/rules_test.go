@@ -115,11 +115,14 @@ func silenceIsDeath(t *testing.T, py library) {
 	}})
 	py.upload(t, s, 1<<20, exitOK)
 	if w := s.waited(2); w > 20*interval {
-		t.Errorf("it took a silent connection for dead after %v, expected some more than %v", w, 2*interval)
+		t.Errorf("it took a silent connection for dead after %v, expected some more than %v and at most %v", w, 2*interval, 20*interval)
 	}
 	broken := s.broken()
-	if len(broken) == 0 || !lived.Load() {
-		t.Errorf("%d connections broke, and that one lived through %d heartbeats is %v", len(broken), most, lived.Load())
+	if n := s.connections(); len(broken) == 0 || n != len(broken)+1 {
+		t.Errorf("%d of %d connections broke, expected all but the last", len(broken), n)
+	}
+	if !lived.Load() {
+		t.Errorf("no connection lived through %d heartbeats", most)
 	}
 	for _, d := range broken {
 		if d < 2*interval {

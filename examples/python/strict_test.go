@@ -143,13 +143,13 @@ func (c *strictConn) read(ctx context.Context, in chan<- message) {
 
 func (c *strictConn) say(m protocol.Message) error {
 	c.mu.Lock()
-	c.wasSilent()
+	c.endSilence()
 	c.mu.Unlock()
 	return c.ws.Write(context.Background(), websocket.MessageText, protocol.Encode(m))
 }
 
-// wasSilent has whatever comes next end a silence.
-func (c *strictConn) wasSilent() {
+// endSilence takes the silence up to now into account. c.mu is held.
+func (c *strictConn) endSilence() {
 	now := time.Now()
 	if !c.said.IsZero() {
 		c.silence = max(c.silence, now.Sub(c.said))
@@ -161,7 +161,7 @@ func (c *strictConn) wasSilent() {
 func (c *strictConn) broke() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wasSilent()
+	c.endSilence()
 	c.silences = append(c.silences, c.silence)
 }
 

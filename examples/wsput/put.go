@@ -161,8 +161,13 @@ func (r report) answered() string {
 	if r.Status == 0 {
 		return ""
 	}
+	return ", answered " + strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, r.firstLine()))
+}
+
+// firstLine is of the app's answer.
+func (r report) firstLine() string {
 	line, _, _ := strings.Cut(strings.TrimSpace(r.Body), "\n")
-	return ", answered " + strings.TrimSpace(fmt.Sprintf("%d %s", r.Status, line))
+	return strings.TrimSpace(line)
 }
 
 // complaint is what a person is told of an error: who interrupted knows why, and
@@ -171,8 +176,8 @@ func (r report) complaint(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return r.File + ": interrupted"
 	}
-	if line, _, _ := strings.Cut(strings.TrimSpace(r.Body), "\n"); line != "" {
-		return fmt.Sprintf("%v It said: %s", err, strings.TrimSpace(line))
+	if line := r.firstLine(); line != "" {
+		return fmt.Sprintf("%v It said: %s", err, line)
 	}
 	return err.Error()
 }

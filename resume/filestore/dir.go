@@ -64,13 +64,7 @@ func (s *Store) takeLock() error {
 	s.lock = f
 	was := readSmall(f)
 	s.suspicious = was != "" && was != clean || was == "" && s.there(filepath.Join(s.dir, journalName))
-	if s.suspicious { // what it removed may not be gone for good
-		err = s.fs.SyncDir(s.dir)
-	}
-	if err == nil {
-		err = s.takeJournal()
-	}
-	if err != nil {
+	if err := s.takeJournal(); err != nil {
 		f.Close()
 		return fmt.Errorf("filestore: %w", err)
 	}
@@ -78,12 +72,17 @@ func (s *Store) takeLock() error {
 }
 
 // takeJournal opens the journal if there is one: who had the lock may have begun
-// it until a moment ago.
+// it until a moment ago. The names in the directory are made durable before: of
+// who was killed, what it removed may not be gone for good, and of who ended in
+// order, the journal may have no durable name, since that failed.
 func (s *Store) takeJournal() error {
 	if err := writeLock(s.lock, holding()); err != nil {
 		return fmt.Errorf("directory %s cannot be written: %w", s.dir, err)
 	}
 	_, inJournal, err := s.lockPath()
+	if err == nil && (inJournal || s.suspicious) {
+		err = s.fs.SyncDir(s.dir)
+	}
 	if err == nil && inJournal {
 		err = s.openJournal()
 	}

@@ -49,20 +49,20 @@ func (s *Store) beginJournal() error {
 	if err := s.fs.Mkdir(lock); err != nil {
 		return errors.Join(err, s.fs.Rename(moved, lock)) // where the next process looks for it
 	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return err
+	}
 	return s.openJournal()
 }
 
 // openJournal reads what is in the journal. What may be in the memory of the
-// kernel only is made durable, names included: it may be told of. The journal's
-// own may be there always: of who could not sync it, and ended in order.
+// kernel only is made durable, names included: it may be told of.
 func (s *Store) openJournal() error {
 	j := newJournal(s.fs, filepath.Join(s.dir, journalName), s.log)
-	err := s.fs.SyncDir(s.dir)
-	if err == nil && s.suspicious {
-		err = s.fs.SyncDir(j.dir)
-	}
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if s.suspicious {
+		if err := s.fs.SyncDir(j.dir); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
 	}
 	if err := j.recover(s.suspicious); err != nil {
 		for _, seg := range j.segments {

@@ -16,9 +16,13 @@ func (u *upload) tend() {
 // share counts the upload among those that share the storage, or no longer. A
 // client that is silent may go on at any time.
 func (u *upload) share() {
-	if does := u.tending || len(u.claims) > 0; does != u.shares {
-		u.shares = does
-		u.store.sharing.Add(map[bool]int64{true: 1, false: -1}[does])
+	was := u.shares
+	u.shares = u.tending || len(u.claims) > 0
+	switch {
+	case u.shares && !was:
+		u.store.sharing.Add(1)
+	case was && !u.shares:
+		u.store.sharing.Add(-1)
 	}
 }
 

@@ -72,7 +72,8 @@ type rig struct {
 }
 
 // patience bounds what a test waits for. It is long, since nothing should ever
-// take that long.
+// take that long; a thousand openings in a bucket took half a minute on a busy
+// machine.
 func patience(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
