@@ -91,6 +91,9 @@ func (c config) overPaths(into *report) {
 				}
 				r.noted(round, err)
 			}
+			if round == 0 {
+				c.level(results)
+			}
 		}
 		if !c.stopped() { // a path that has not got all its rounds is measured again
 			into.Paths = append(into.Paths, results...)
@@ -108,6 +111,28 @@ func (c config) pending(p route, there *report) (results []*pathResult) {
 	}
 	return results
 }
+
+// level has one connection and several make the same upload over a path that
+// loses packets, that of those who had the larger one. What a connection sends
+// before its first loss has the rate of a path without any: where that is much
+// of a smaller upload, it was no measurement of the loss.
+func (c config) level(results []*pathResult) {
+	var most int64
+	for _, r := range results {
+		if r.lanes() && r.Path.Loss > 0 {
+			most = max(most, r.Size)
+		}
+	}
+	for _, r := range results {
+		if r.lanes() && r.Failed == "" && r.Size < most && !c.stopped() {
+			r.Size, r.Samples = most, nil
+			r.noted(0, c.over(r))
+		}
+	}
+}
+
+// lanes reports whether r is of the client that may have several.
+func (r *pathResult) lanes() bool { return r.Key == goRow || r.Key == lanesRow }
 
 // noted says how a round went.
 func (r *pathResult) noted(round int, err error) {

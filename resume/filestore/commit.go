@@ -130,9 +130,29 @@ func (u *upload) commitLoop() {
 			u.commitOnce()
 			continue
 		}
-		u.store.commits <- struct{}{}
+		tokens := u.awaitTurn()
 		u.commitOnce()
-		<-u.store.commits
+		<-tokens
+	}
+}
+
+// awaitTurn takes one of the tokens for syncs under way, and returns where it
+// goes back to. Those that somebody waits for do not queue behind a thousand
+// that nobody does.
+func (u *upload) awaitTurn() chan struct{} {
+	for {
+		u.mu.Lock()
+		urgent := u.commit.urgent
+		u.unlock()
+		if urgent {
+			u.store.urgent <- struct{}{}
+			return u.store.urgent
+		}
+		select {
+		case u.store.commits <- struct{}{}:
+			return u.store.commits
+		case <-u.commit.kick: // it may be urgent now
+		}
 	}
 }
 

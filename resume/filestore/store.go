@@ -29,10 +29,12 @@ var (
 	ErrDamaged = errors.New("upload's files are damaged")
 )
 
-// commitsAtOnce bounds the syncs under way, each of which holds a thread: a
-// thousand slow uploads need no thousand of them, and those that wait gather
-// more bytes meanwhile.
-const commitsAtOnce = 64
+// commitsAtOnce bounds the syncs under way, those that somebody waits for and
+// the others each. Each holds a thread, and a file system orders them anyway:
+// on two cores, a thousand uploads were taken in nearly twice as fast with 8
+// at once as with 64, and were durable after 2.9 s and not 1.8 s. Those that
+// wait gather more bytes meanwhile.
+func commitsAtOnce() int { return min(max(8, 4*runtime.GOMAXPROCS(0)), 64) }
 
 // Store is a [resume.Publisher] on a directory. Use [New].
 type Store struct {
@@ -46,6 +48,7 @@ type Store struct {
 	suspicious bool
 
 	commits  chan struct{} // as many tokens as syncs may be under way
+	urgent   chan struct{} // the same of those that somebody waits for
 	removals chan struct{} // as many tokens as settled uploads are removed behind their answers
 	hashing  chan struct{} // as many tokens as blocks may be hashed at once
 	block    int64         // bytes of such a block; hashBlock but in tests
@@ -98,7 +101,8 @@ func open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: o, fs: fsys,
 		log:      o.Logger,
-		commits:  make(chan struct{}, commitsAtOnce),
+		commits:  make(chan struct{}, commitsAtOnce()),
+		urgent:   make(chan struct{}, commitsAtOnce()),
 		hashing:  make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		block:    hashBlock,
 		small:    smallUpload,
