@@ -28,16 +28,16 @@ func (r *report) summary() []byte {
 			fmt.Fprintf(&b, "| %s | %.0f | %.2f | %s |\n", s.Name, s.of(rateOf), s.of(cpuOf), synced)
 		}
 	}
-	fmt.Fprintf(&b, "\n| | wsingest | tusd 2.9.1 | HTTP/2 PUT behind Caddy's reverse_proxy |\n|---|---:|---:|---:|\n")
+	fmt.Fprintf(&b, "\n| | wsingest | with 4 lanes | tusd 2.9.1 | HTTP/2 PUT behind Caddy's reverse_proxy |\n|---|---:|---:|---:|---:|\n")
 	if ours, tusd := find(r.Small, smallOursRow), find(r.Small, smallTusdRow); ours != nil && tusd != nil {
-		fmt.Fprintf(&b, "| %d files of %d KiB, one connection: files/s | %.0f | %.0f | |\n", r.Files, smallSize>>10, ours.of(rateOf), tusd.of(rateOf))
+		fmt.Fprintf(&b, "| %d files of %d KiB, one connection: files/s | %.0f | | %.0f | |\n", r.Files, smallSize>>10, ours.of(rateOf), tusd.of(rateOf))
 	}
 	for _, p := range []path{farPath, lossyPath} {
 		if r.over(p, goRow) == nil {
 			continue
 		}
 		fmt.Fprintf(&b, "| %v: MB/s |", p)
-		for _, key := range []string{goRow, tusdRow, h2Row} {
+		for _, key := range []string{goRow, lanesRow, tusdRow, h2Row} {
 			if s := r.over(p, key); s != nil {
 				fmt.Fprintf(&b, " %.1f", s.of(pathRate))
 			}
