@@ -119,20 +119,21 @@ func (c config) pending(p route, there *report) (results []*pathResult) {
 func (c config) level(results []*pathResult) {
 	var most int64
 	for _, r := range results {
-		if r.lanes() && r.Path.Loss > 0 {
+		if r.comparesLanes() && r.Path.Loss > 0 {
 			most = max(most, r.Size)
 		}
 	}
 	for _, r := range results {
-		if r.lanes() && r.Failed == "" && r.Size < most && !c.stopped() {
+		if r.comparesLanes() && r.Failed == "" && r.Size < most && !c.stopped() {
 			r.Size, r.Samples = most, nil
 			r.noted(0, c.over(r))
 		}
 	}
 }
 
-// lanes reports whether r is of the client that may have several.
-func (r *pathResult) lanes() bool { return r.Key == goRow || r.Key == lanesRow }
+// comparesLanes reports whether r is one of the two rows that differ in lanes
+// alone.
+func (r *pathResult) comparesLanes() bool { return r.Key == goRow || r.Key == lanesRow }
 
 // noted says how a round went.
 func (r *pathResult) noted(round int, err error) {

@@ -76,8 +76,9 @@ func (s *Store) scan(ctx context.Context) {
 	s.scanJournal(ctx)
 }
 
-// removalsAtOnce share a trip to the disk, each in a goroutine.
-const removalsAtOnce = 64
+// expireAtOnce bounds the goroutines of scanJournal: fewer would make more trips
+// to the disk.
+const expireAtOnce = 64
 
 // scanJournal does the same in the journal, many at a time: they share their
 // trips to the disk.
@@ -88,7 +89,7 @@ func (s *Store) scanJournal(ctx context.Context) {
 	}
 	var removals sync.WaitGroup
 	defer removals.Wait()
-	atOnce := make(chan struct{}, removalsAtOnce)
+	atOnce := make(chan struct{}, expireAtOnce)
 	j.each(s.overdue, func(id resume.ID) bool {
 		atOnce <- struct{}{}
 		removals.Go(func() {
