@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
@@ -32,6 +33,13 @@ func inBubble(t *testing.T, test func(b *bench)) {
 			}
 		}
 	})
+}
+
+// pass lets time go by, and all be done that was due in it: what is due at its
+// end would else be going on.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func (b *bench) open(o Options) {

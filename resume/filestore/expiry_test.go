@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
@@ -30,12 +29,6 @@ func (b *bench) there(id resume.ID) bool {
 		b.Fatal(err)
 	}
 	return err == nil
-}
-
-// pass lets time go by.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
 }
 
 func TestUploadsExpireByPhase(t *testing.T) {

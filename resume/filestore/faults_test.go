@@ -213,8 +213,7 @@ func TestSyncsBySizeAndByTime(t *testing.T) {
 		if c.Durable() != 0 {
 			b.Fatal("durable at once")
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		pass(time.Minute)
 		if c.Durable() != 3 {
 			b.Fatalf("durable to %d after SyncInterval", c.Durable())
 		}

@@ -35,7 +35,7 @@ func TestASyncThatFindsNoRoomIsTriedAgain(t *testing.T) {
 					if err := c.Sync(b.ctx); !errors.Is(err, resume.ErrNoSpace) {
 						b.Fatalf("Sync: %v", err)
 					}
-					time.Sleep(50 * fullRetry)
+					pass(50 * fullRetry)
 				}
 				if c.Err() != nil || c.Durable() != 3 {
 					b.Fatalf("the claim: Err %v, durable to %d", c.Err(), c.Durable())
@@ -46,7 +46,7 @@ func TestASyncThatFindsNoRoomIsTriedAgain(t *testing.T) {
 					}
 				}
 				fault.set("", "", nil)
-				time.Sleep(50 * fullRetry) // the store tries by itself
+				pass(50 * fullRetry) // the store tries by itself
 				if c.Durable() != 6 {
 					b.Fatalf("durable to %d", c.Durable())
 				}
@@ -88,7 +88,7 @@ func TestBytesDroppedByAFailedSyncAreSentAgain(t *testing.T) {
 		if err := c.Sync(b.ctx); !errors.Is(err, resume.ErrNoSpace) {
 			b.Fatalf("Sync: %v", err)
 		}
-		time.Sleep(50 * fullRetry) // it is found out when they are read back
+		pass(50 * fullRetry) // it is found out when they are read back
 		if !errors.Is(c.Err(), resume.ErrNoSpace) || c.Durable() != 3 {
 			b.Fatalf("the claim: Err %v, durable to %d", c.Err(), c.Durable())
 		}
@@ -124,13 +124,13 @@ func (b *bench) holdsInDoubt(op, suffix string) {
 	b.write(c, "bad")
 	fault.set(op, suffix, syscall.ENOSPC)
 	go c.Sync(b.ctx)
-	time.Sleep(50 * fullRetry)
+	pass(50 * fullRetry)
 	rewound := make(chan error, 1)
 	go func() {
 		_, err := c.Rewind(b.ctx)
 		rewound <- err
 	}()
-	time.Sleep(50 * fullRetry)
+	pass(50 * fullRetry)
 	select {
 	case err := <-rewound:
 		b.Fatalf("Rewind returned while a record with the bytes may be there: %v", err)

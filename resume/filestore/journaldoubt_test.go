@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wsingest/wsingest/resume"
 	"github.com/wsingest/wsingest/resume/filestore/internal/strictfs"
@@ -123,7 +122,7 @@ func TestASmallUploadWaitsForRoomForItsFile(t *testing.T) {
 		fault.set("sync", partSuffix, syscall.ENOSPC)
 		path := make(chan string, 1)
 		go func() { path <- c.(resume.FileContent).Path() }()
-		time.Sleep(50 * fullRetry)
+		pass(50 * fullRetry)
 		if len(path) > 0 {
 			b.Fatal("it has a file without room")
 		}
@@ -153,7 +152,7 @@ func TestASyncThatIsTriedAgainCutsTheFile(t *testing.T) {
 			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 			finished <- err
 		}()
-		time.Sleep(50 * fullRetry)
+		pass(50 * fullRetry)
 		fault.set("", "", nil)
 		b.must(<-finished)
 		for seed := range uint64(20) {

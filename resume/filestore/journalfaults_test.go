@@ -114,7 +114,7 @@ func TestAFullDiskHoldsUpTheJournalUntilThereIsRoom(t *testing.T) {
 				_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 				finished <- err
 			}()
-			time.Sleep(50 * fullRetry)
+			pass(50 * fullRetry)
 			if len(finished) > 0 || c.Durable() != 0 {
 				b.Fatalf("%s: finished or durable without room: %d", op, c.Durable())
 			}
@@ -152,7 +152,7 @@ func TestTriesOnAFullDiskLeaveNothing(t *testing.T) {
 			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 			finished <- err
 		}()
-		time.Sleep(20 * fullRetry)
+		pass(20 * fullRetry)
 		if tries.Load() < 10 {
 			b.Fatalf("it was tried %d times", tries.Load())
 		}

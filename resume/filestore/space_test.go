@@ -38,7 +38,7 @@ func TestWhatOpenUploadsNeedIsSpokenFor(t *testing.T) {
 			b.Fatalf("what others were promised was taken: %d, %v", n, err)
 		}
 		b.must(second.Close())
-		time.Sleep(time.Minute) // it has left memory
+		pass(time.Minute) // it has left memory
 		n, err := growing.Write([]byte("x"))
 		b.must(err)
 		if n != 1 {
@@ -67,7 +67,7 @@ func TestARecordWaitsForRoom(t *testing.T) {
 			_, err := c.Finish(b.ctx, resume.FinishOptions{Length: 3})
 			finished <- err
 		}()
-		time.Sleep(50 * fullRetry)
+		pass(50 * fullRetry)
 		select {
 		case err := <-finished:
 			b.Fatalf("Finish returned while there was no room for the record: %v", err)
@@ -92,7 +92,7 @@ func TestCloseDoesNotWaitForRoom(t *testing.T) {
 		b.must(err)
 		b.write(c, "abc")
 		fault.set("write", stateSuffix, syscall.ENOSPC)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if err := store.Close(); !errors.Is(err, resume.ErrNoSpace) {
 			b.Fatalf("Close: %v, expected that what could not be made durable is told", err)
 		}

@@ -2,7 +2,6 @@ package filestore
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
@@ -18,8 +17,7 @@ func TestWhoIsWaitedForGoesFirst(t *testing.T) {
 		}
 		c := b.claim(resume.NewID(), -1)
 		b.write(c, "bytes")
-		time.Sleep(time.Second)
-		synctest.Wait()
+		pass(time.Second)
 		if got := c.Durable(); got != 0 {
 			t.Fatalf("%d bytes are durable: the test does not hold the usual turns", got)
 		}
