@@ -30,6 +30,7 @@ type Client struct {
 	wg     sync.WaitGroup
 
 	filling chan struct{} // held by the one upload that lanes fill
+	ending  chan struct{} // held by the one that a lane finishes
 
 	work chan struct{} // poked when there is an upload to send
 	conn atomic.Pointer[conn]
@@ -54,7 +55,7 @@ func New(url string, o Options) (*Client, error) {
 	}
 	log, lines := logqueue.New(o.Logger)
 	c := &Client{place: d.place, o: o, log: log, lines: lines, dial: d, retry: newRetrier(o.Retry, log),
-		filling: make(chan struct{}, 1), work: make(chan struct{}, 1), active: map[string]bool{}}
+		filling: make(chan struct{}, 1), ending: make(chan struct{}, 1), work: make(chan struct{}, 1), active: map[string]bool{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }

@@ -12,9 +12,11 @@ import (
 type lane struct {
 	t     *transfer
 	plan  *plan
+	free  func()    // lets the lanes of another upload begin
 	index int       // in the plan
 	want  int64     // bytes of the next piece
-	took  time.Time // when the latest was taken
+	full  bool      // the latest had as many
+	took  time.Time // when it was taken
 
 	retry  *retrier
 	tries  int
@@ -25,6 +27,7 @@ type lane struct {
 	todo     []*piece // taken, and not known to be received, oldest first
 	flows    []*flow  // of the connection: the one the server is at, and those it has yet to come to
 	complete bool     // the upload is, says the server
+	finished bool     // finish was sent
 }
 
 func (c *Client) runLane(ctx context.Context, l *lane, r *retrier) error {
@@ -32,6 +35,7 @@ func (c *Client) runLane(ctx context.Context, l *lane, r *retrier) error {
 	if l.tries > 0 {
 		l.t.reconnects.Add(1)
 	} else if l.take() == nil {
+		l.plan.busy.Add(-1)
 		return nil // others have taken everything
 	}
 	l.tries++
@@ -53,7 +57,7 @@ func (l *lane) connected(conn *conn) {
 func (l *lane) take() *piece {
 	switch d := time.Since(l.took); {
 	case l.took.IsZero():
-	case d < l.plan.time()/2:
+	case d < l.plan.time()/2 && l.full:
 		l.want *= 2
 	case d > l.plan.time()*2:
 		l.want = max(l.want/2, leastPiece)
@@ -62,7 +66,7 @@ func (l *lane) take() *piece {
 	if p == nil {
 		return nil
 	}
-	l.took = time.Now()
+	l.took, l.full = time.Now(), p.End-p.Start >= l.want
 	l.mu.Lock()
 	l.todo = append(l.todo, p)
 	l.mu.Unlock()
@@ -76,6 +80,14 @@ func (l *lane) left() []*piece {
 	return append([]*piece(nil), l.todo...)
 }
 
+// opened reports whether the upload is open on the connection: a new one of a lane
+// that has nothing left to send opens nothing.
+func (l *lane) opened() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.flows) > 0
+}
+
 // over: nothing is to be sent any more.
 func (l *lane) over() bool {
 	l.mu.Lock()
@@ -84,7 +96,8 @@ func (l *lane) over() bool {
 }
 
 // send sends what is left of an earlier connection, from where the server says,
-// and then piece after piece, as fast as credit comes.
+// and then piece after piece, as fast as credit comes. The last lane to be
+// through finishes the upload.
 func (l *lane) send(s *sender) error {
 	eager := l.plan.fresh && l.tries == 1
 	for _, p := range l.left() {
@@ -101,7 +114,43 @@ func (l *lane) send(s *sender) error {
 			return err
 		}
 	}
-	return s.until(l.t, func() bool { return l.over() || len(l.left()) == 0 })
+	if err := s.until(l.t, func() bool { return l.over() || len(l.left()) == 0 }); err != nil {
+		return err
+	}
+	if l.plan.busy.Add(-1) > 0 || l.over() || !l.opened() {
+		return nil
+	}
+	return l.finish(s)
+}
+
+// finish finishes the upload on the lane's connection, which saves the round
+// trips of another one. Where that comes to nothing, since bytes were lost
+// meanwhile or the connection is, the upload goes the usual way from here.
+func (l *lane) finish(s *sender) error {
+	c := l.t.c
+	select {
+	case c.ending <- struct{}{}:
+		defer func() { <-c.ending }()
+	default:
+		return nil // an app that takes long would have one connection for each
+	}
+	l.free()
+	m, err := l.t.finish()
+	if err != nil {
+		l.t.settle(nil, err)
+		return nil
+	}
+	l.mu.Lock()
+	l.finished = true
+	l.mu.Unlock()
+	err = s.conn.send(m)
+	if err == nil {
+		err = s.until(l.t, l.t.over)
+	}
+	if _, ok := isVerdict(err); ok {
+		return err
+	}
+	return nil
 }
 
 // piece opens a piece and sends it. eager: nothing of it can be with the server,
@@ -163,10 +212,22 @@ func (l *lane) handle(m protocol.Message) {
 	case *protocol.Done:
 		l.t.done(m)
 	case *protocol.Error:
-		l.conn.fail(m)
+		l.failed(m)
 	case *protocol.Goaway:
 		l.conn.fail(&goaway{time.Duration(m.RetryAfterMS) * time.Millisecond})
 	}
+}
+
+// failed takes in an error, which ends the lane, and may be the answer to finish.
+func (l *lane) failed(m *protocol.Error) {
+	l.mu.Lock()
+	answer := l.finished && !m.EndsConnection()
+	l.mu.Unlock()
+	if answer {
+		l.t.settle(nil, fromServer(m))
+		return
+	}
+	l.conn.fail(m)
 }
 
 // ready takes in the answer to the oldest open that has none. The server goes

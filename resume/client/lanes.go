@@ -12,9 +12,10 @@ import (
 )
 
 // An upload over several lanes is filled by them first: they share what is
-// missing (plan.go), each over a connection of its own. When all is received the
-// lanes go, and the upload is opened once more as a whole, like any other, to be
-// finished: if anything got lost meanwhile, that is where it shows.
+// missing (plan.go), each over a connection of its own. The last one to be
+// through finishes the upload. Where that does not go well, it is opened once more
+// as a whole, like any other: if anything got lost meanwhile, that is where it
+// shows.
 
 const (
 	leastForLanes = 16 << 20 // smaller sources do not repay a second connection
@@ -57,15 +58,17 @@ func (c *Client) refill(t *transfer) error {
 	return errRefill
 }
 
-// fill returns when the server has received every byte of t. One upload is
-// filled at a time: more would only share the same line.
+// fill returns when the server has received every byte of t, which may be
+// finished then. One upload is filled at a time: more would only share the same
+// line.
 func (c *Client) fill(t *transfer) error {
 	select {
 	case c.filling <- struct{}{}:
-		defer func() { <-c.filling }()
 	case <-t.ctx.Done():
 		return t.ctx.Err()
 	}
+	free := sync.OnceFunc(func() { <-c.filling })
+	defer free()
 	missing, fresh := []resume.Range{{Start: 0, End: t.src.Size}}, t.fresh
 	if fresh {
 		t.beginFresh()
@@ -86,7 +89,7 @@ func (c *Client) fill(t *transfer) error {
 	var lanes sync.WaitGroup
 	for i := range t.lanes {
 		lanes.Go(func() {
-			l := &lane{t: t, plan: plan, index: i, want: firstPiece}
+			l := &lane{t: t, plan: plan, free: free, index: i, want: firstPiece}
 			if err := c.retrying(ctx, func(r *retrier) error { return c.runLane(ctx, l, r) }); err != nil {
 				cancel(err)
 			}

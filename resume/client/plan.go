@@ -2,6 +2,7 @@ package client
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wsingest/wsingest/resume"
@@ -11,14 +12,15 @@ import (
 // tenth of what another gets. So nothing is divided once for all. Each lane
 // begins with a share of its own, so that the server writes few places at a
 // time, and takes it piece by piece; when it has sent its share, it takes half
-// of what another has left. A piece is about what the lane sends in a second:
-// at the end nobody waits for longer than that for the slowest. Pieces follow
-// each other without a pause, so they may be small. Where the server may have
-// bytes that it did not call durable yet, it is asked about each piece, lest they
-// be sent again: for that pause they are longer.
+// of what another has left. A piece is about what the lane sends in a second, and
+// less towards the end, where nobody is to wait long for the slowest. Pieces
+// follow each other without a pause, so they may be small. Where the server may
+// have bytes that it did not call durable yet, it is asked about each piece, lest
+// they be sent again: for that pause they are longer.
 const (
 	leastPiece = 256 << 10
 	firstPiece = 1 << 20
+	lastPieces = 8 // how many times smaller they are
 	pieceTime  = time.Second
 	askedTime  = 4 * time.Second
 )
@@ -53,7 +55,8 @@ func (s share) size() (n int64) {
 
 // plan is what is left for all lanes to take.
 type plan struct {
-	fresh bool // the server has nothing of it
+	fresh bool         // the server has nothing of it
+	busy  atomic.Int32 // lanes whose pieces were not all received
 
 	mu     sync.Mutex
 	shares []share
@@ -62,6 +65,7 @@ type plan struct {
 // newPlan divides what is missing evenly among n lanes.
 func newPlan(missing []resume.Range, n int, fresh bool) *plan {
 	p := &plan{fresh: fresh, shares: make([]share, n)}
+	p.busy.Store(int32(n))
 	left := share(missing)
 	for i := range p.shares[1:] {
 		p.shares[i], left = split(left, left.size()/int64(n-i))
@@ -96,11 +100,12 @@ func (p *plan) time() time.Duration {
 	return askedTime
 }
 
-// take returns the next piece of a lane, of about size bytes; nil when nothing
-// is left.
+// take returns the next piece of a lane, of about size bytes, and less towards
+// the end; nil when nothing is left.
 func (p *plan) take(lane int, size int64) *piece {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	size = min(size, max(p.left()/int64(2*len(p.shares)), size/lastPieces, leastPiece))
 	if len(p.shares[lane]) == 0 {
 		p.shares[lane] = p.half()
 	}
@@ -118,6 +123,14 @@ func (p *plan) take(lane int, size int64) *piece {
 	}
 	p.shares[lane] = s
 	return piece
+}
+
+// left returns how many bytes nobody has taken. p.mu is held.
+func (p *plan) left() (n int64) {
+	for _, s := range p.shares {
+		n += s.size()
+	}
+	return n
 }
 
 // half takes the second half of the largest share.
