@@ -173,13 +173,14 @@ var faults = map[string]string{
 	"says nothing of why":                                     "rejected rejected-lost forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal rejected-early",
 	"tries again what was refused":                            "forbidden max-size-exceeded quota-exceeded bad-message inconsistent-length unknown-refusal not-found bad-id",
 	"takes back what another took over":                       "superseded superseded-close",
+	"takes its own echo for another":                          "late-echo",
 	"comes back after a close with 1008":                      "close-1008",
 }
 
 // unsure are cases in which a fault may show or not, as it happens: they are not
 // played with it.
 var unsure = map[string]string{
-	"gives up when a message was cut": "same-id resume", // where the connection breaks while more comes
+	"gives up when a message was cut": "same-id resume late-echo", // where the connection breaks while more comes
 }
 
 // long are the cases that take seconds: they are played where a fault is to show

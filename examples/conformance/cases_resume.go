@@ -26,6 +26,8 @@ func resuming() []*Case {
 			size: 600_000, expect: Success, script: holes, check: cameBack},
 		{Name: "have-other", Must: "Where the server `have`s bytes that are not the file's, the two are not mixed: the client says so, or begins anew under another id.", Level: Must, Section: "8",
 			size: 300_000, newID: true, script: haveOther, check: notMixed},
+		{Name: "late-echo", Must: "A `superseded` behind a connection of its own that broke may be an echo of that: it opens the upload once more.", Level: Should, Section: "8",
+			size: 600_000, expect: Success, script: lateEcho, check: cameBack},
 		{Name: "silence", Must: "Two intervals without a message are the end of a connection: it makes another.", Level: Must, Section: "12",
 			size: 600_000, expect: Success, script: silence, check: cameBack},
 		{Name: "silence-after-finish", Must: "Also when it has sent everything, and waits for `done`.", Level: Must, Section: "12",
@@ -58,6 +60,20 @@ func breakOnce(c *conn) {
 	if c.opens() && c.takes(len(c.p.file)/2) {
 		c.p.act = 1
 		c.breaks()
+	}
+}
+
+// lateEcho breaks a connection, and comes to an open on it when the next one is
+// there.
+func lateEcho(c *conn) {
+	switch {
+	case c.p.act == 0:
+		breakOnce(c)
+	case c.p.act == 1 && c.asks():
+		c.p.act = 2
+		c.fail(&protocol.Error{Code: protocol.Superseded, Detail: "Another connection goes on.", Resumable: true})
+	default:
+		c.serve()
 	}
 }
 

@@ -30,6 +30,7 @@ type simple struct {
 	finished  bool
 	impatient bool          // did send before ready
 	shown     bool          // its ticket
+	broke     bool          // a connection did, of which nothing was heard since
 	delay     time.Duration // before the next attempt
 
 	// Of all connections so far.

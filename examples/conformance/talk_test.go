@@ -118,11 +118,21 @@ func (c *talk) closed(err error) error {
 	case 1009:
 		end.final = true
 	case 4409:
-		end.final = c.fault != "takes back what another took over"
+		end.final = c.takenOver()
+	case -1:
+		c.broke = true
 	case 1001:
 		end.final = c.fault == "gives up over a close with 1001"
 	}
 	return end
+}
+
+// takenOver reports whether superseded is the end, and not the echo of a connection
+// that broke.
+func (c *talk) takenOver() bool {
+	echo := c.broke && c.fault != "takes its own echo for another"
+	c.broke = false
+	return !echo && c.fault != "takes back what another took over"
 }
 
 func (c *talk) say(m protocol.Message) error {
@@ -212,7 +222,7 @@ func (c *talk) failed(m *message) error {
 		}
 		return end
 	case protocol.Superseded:
-		end.final = c.fault != "takes back what another took over"
+		end.final = c.takenOver()
 		return end
 	case protocol.InconsistentLength, protocol.BadMessage:
 		end.final = true

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import inspect
 import json
+import math
 import os
 import random
 import secrets
@@ -40,6 +41,7 @@ LEAST_FOR_LANES = 16 << 20
 LEAST_PIECE, FIRST_PIECE = 1 << 20, 4 << 20
 QUICK, SLOW = 2, 8  # seconds; a piece that took less is followed by a larger one, and the other way round
 MOST_REFILLS = 8
+LATE = 60  # seconds, for how long the server may come to what was sent on a connection that broke
 
 
 class DigestMismatch(UploadError):
@@ -147,6 +149,7 @@ class Retry:
         self._progress = progress
         self._seen = None
         self._connected = False
+        self._broke = -math.inf  # when a connection did, of which nobody has heard since
         self._restart()
 
     def _restart(self):
@@ -155,6 +158,14 @@ class Retry:
     def connected(self):
         self._connected = True
 
+    def _own_echo(self, error):
+        """Whether it was a connection of our own that took over: the server came
+        late to what was sent on one that broke (section 8 of PROTOCOL.md)."""
+        if getattr(error, "code", None) != "superseded" or time.monotonic() - self._broke > LATE:
+            return False
+        self._broke = -math.inf
+        return True
+
     def pause(self, error):
         """Seconds until the next attempt; raises what to end with."""
         seen = (self._progress.received, self._progress.durable)
@@ -162,7 +173,10 @@ class Retry:
             self._seen = seen
             self._restart()
         if not isinstance(error, Broken) or getattr(error, "final", not error.resumable):
-            raise error
+            if not self._own_echo(error):
+                raise error
+        elif not isinstance(error, ServerError) and self._connected:
+            self._broke = time.monotonic()
         cause = error.__cause__
         if not self._connected and isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
             raise error

@@ -31,6 +31,7 @@ type Client struct {
 
 	filling chan struct{} // held by the one upload that lanes fill
 	ending  chan struct{} // held by the one that a lane finishes
+	ghosts  ghosts
 
 	work chan struct{} // poked when there is an upload to send
 	conn atomic.Pointer[conn]

@@ -190,7 +190,7 @@ func (c *Client) withConn(ctx context.Context, r *retrier, prepare func(*conn) (
 	defer stop()
 	handle, run := prepare(conn)
 	conn.serve(handle)
-	err = run()
+	err = c.ghosts.judge(conn, run())
 	if conn.isDead() && errors.Is(conn.err, ErrProtocol) { // PROTOCOL.md, section 4.1
 		conn.goodbye(websocket.StatusPolicyViolation, "")
 		return err

@@ -22,7 +22,9 @@ var (
 	// Nothing of the two was mixed. The next call uploads it anew.
 	ErrSourceChanged = errors.New("the source has changed since the upload began")
 	// ErrSuperseded: another connection took the upload over, and goes on with
-	// it. Who retries takes it back, and so on: it is not retried here.
+	// it. Who retries takes it back, and so on: it is not retried here, but once
+	// for each connection of the client's own that broke within the last minute,
+	// which may be the other one (PROTOCOL.md, section 8).
 	ErrSuperseded = errors.New("another connection has taken over this upload")
 	// ErrDigestMismatch: what the server holds is not what was read here. The
 	// next call uploads it anew.
@@ -165,6 +167,12 @@ func isVerdict(err error) (*protocol.Error, bool) {
 		return e, true
 	}
 	return e, !e.Resumable
+}
+
+// superseded reports whether err says that another connection took over.
+func superseded(err error) bool {
+	var e *protocol.Error
+	return errors.Is(err, ErrSuperseded) || errors.As(err, &e) && e.Code == protocol.Superseded
 }
 
 // closed makes of a close without an error message what that message would
