@@ -18,9 +18,13 @@ export class Backoff {
     this.giveUpAfter = giveUpAfter;
   }
 
-  /** The upload got further. */
+  /**
+   * The upload got further. Who takes it over from here on is another tab, which a
+   * person has opened, rather than the connection that broke.
+   */
   reset() {
     this.#failures = this.#refusals = 0;
+    this.#broke = -Infinity;
     this.#since = Date.now();
   }
 

@@ -80,6 +80,9 @@ func TestLook(t *testing.T) {
 	release()
 	state(2, "done")
 	state(4, "uploading")
+	received := func() int { return eval[int](b, `document.querySelector("ws-upload").uploads[4].progress.received`) }
+	before := received()
+	b.until("upload 4 gets further", func() bool { return received() > before }) // else its own connection that broke may be it
 	id := eval[string](b, `document.querySelector("ws-upload").uploads[4].id`)
 	dial(t, "http://"+addr+"/").open(id, longName, 27_000_000)
 	state(4, "failed") // superseded
